@@ -1,0 +1,271 @@
+//! The manifest of a bundle: which virtual machines to run, and with what.
+//!
+//! ```toml
+//! loglevel = "info"           # optional: error, warn, info, debug or trace
+//!
+//! [[vm]]
+//! name = "hello"
+//! machine = "tiny"            # optional
+//! image = "micropython.elf"   # ELF or flat binary, a file of the bundle
+//! memory = "1MiB"
+//! vcpus = 1                   # optional
+//! args = ["hello.py"]         # optional; the first is the program's name
+//! priority = 8                # optional, 0 to 255: higher runs first
+//! [vm.files]                  # optional
+//! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
+//! ```
+//!
+//! The parsed table is walked by hand and not through `serde`: every message can then name line, VM, key
+//! and value, and the code is a third of the size.
+
+mod error;
+mod section;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+
+use log::LevelFilter;
+use tinyvmm_abi as abi;
+use toml::de::DeTable;
+
+pub use error::{ManifestError, Position, Problem};
+use section::{Section, Value};
+
+/// Name of the manifest in a bundle.
+pub const FILE_NAME: &str = "tinyvmm.toml";
+
+/// Sizes that a VM's RAM may have: room for what a flat image is loaded above, the image and a stack.
+pub const MEMORY: RangeInclusive<u64> = 2 * abi::IMAGE_BASE..=abi::RAM_MAX;
+
+/// Priority of a VM whose manifest names none.
+pub const DEFAULT_PRIORITY: u8 = 8;
+
+const PAGE_SIZE: u64 = 4096;
+const TOP_KEYS: &[&str] = &["loglevel", "vm"];
+const VM_KEYS: &[&str] = &["name", "machine", "image", "memory", "vcpus", "args", "priority", "files"];
+
+/// What a bundle is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The hypervisor's log level, if the manifest sets it.
+    pub loglevel: Option<LevelFilter>,
+    /// The virtual machines, in the order of the manifest; at least one.
+    pub vms: Vec<VmConfig>,
+}
+
+/// One virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmConfig {
+    /// Unique name: 1 to 31 letters, digits, dots, underscores and hyphens.
+    pub name: String,
+    /// What the guest finds around its CPU.
+    pub machine: Machine,
+    /// The program that the VM boots.
+    pub image: FileName,
+    /// Size of RAM in bytes: in [`MEMORY`], whole pages.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+    /// Arguments of the program, its own name first. They fit [`abi::ARGS_SIZE`] and hold no NUL.
+    pub args: Vec<String>,
+    /// VMs of higher priority run first.
+    pub priority: u8,
+    /// Files the guest can read, by their absolute, normalised path in the VM.
+    pub files: BTreeMap<String, FileName>,
+}
+
+/// The name of a file of the bundle, and where the manifest says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileName {
+    /// Name of the file in the bundle.
+    pub name: String,
+    /// Where the manifest names it.
+    pub position: Position,
+}
+
+/// The kinds of virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// Hypercalls only: for guests that need no board.
+    Tiny,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        if let Some(offset) = super::nesting::too_deep(text) {
+            return Err(ManifestError::new(text, offset, Problem::TooDeep));
+        }
+        let document = DeTable::parse(text).map_err(|error| ManifestError::syntax(text, &error))?;
+        let top = Section::top(text, document.get_ref());
+        top.allow_only(TOP_KEYS)?;
+        let loglevel = top.get("loglevel").map(|value| loglevel(&value)).transpose()?;
+        Ok(Self { loglevel, vms: vms(&top)? })
+    }
+
+    /// Checks that there is a file for every name in the manifest.
+    ///
+    /// # Errors
+    /// The first name for which `exists` is false.
+    pub fn check_files(&self, exists: impl Fn(&str) -> bool) -> Result<(), ManifestError> {
+        self.vms.iter().try_for_each(|vm| vm.check_files(&exists))
+    }
+}
+
+impl VmConfig {
+    fn parse(table: &Section<'_>) -> Result<Self, ManifestError> {
+        table.allow_only(VM_KEYS)?;
+        Ok(Self {
+            name: name(&table.require("name")?)?.into(),
+            machine: table.get("machine").map_or(Ok(Machine::Tiny), |value| machine(&value))?,
+            image: file_name(&table.require("image")?)?,
+            memory: memory(&table.require("memory")?)?,
+            vcpus: table.get("vcpus").map_or(Ok(1), |value| vcpus(&value))?,
+            args: table.get("args").map_or(Ok(Vec::new()), |value| args(&value))?,
+            priority: table.get("priority").map_or(Ok(DEFAULT_PRIORITY), |value| priority(&value))?,
+            files: table.get("files").map_or(Ok(BTreeMap::new()), |value| files(&value))?,
+        })
+    }
+
+    fn check_files(&self, exists: &impl Fn(&str) -> bool) -> Result<(), ManifestError> {
+        if !exists(&self.image.name) {
+            return Err(ManifestError::no_such_file(self, "image", &self.image));
+        }
+        match self.files.iter().find(|(_, file)| !exists(&file.name)) {
+            Some((path, file)) => Err(ManifestError::no_such_file(self, path, file)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn vms(top: &Section<'_>) -> Result<Vec<VmConfig>, ManifestError> {
+    let tables = top.get("vm").ok_or_else(|| top.error(Problem::NoVm))?;
+    let mut vms: Vec<VmConfig> = Vec::new();
+    for table in tables.array("an array of tables: write [[vm]] above each VM's keys")? {
+        let table = table.section("a table: write [[vm]] above each VM's keys")?;
+        let vm = VmConfig::parse(&table)?;
+        if vms.iter().any(|other| other.name == vm.name) {
+            return Err(table.require("name")?.error(Problem::DuplicateName));
+        }
+        vms.push(vm);
+    }
+    if vms.is_empty() { Err(tables.error(Problem::NoVm)) } else { Ok(vms) }
+}
+
+fn loglevel(value: &Value<'_>) -> Result<LevelFilter, ManifestError> {
+    let level = match value.string()? {
+        "error" => LevelFilter::Error,
+        "warn" => LevelFilter::Warn,
+        "info" => LevelFilter::Info,
+        "debug" => LevelFilter::Debug,
+        "trace" => LevelFilter::Trace,
+        _ => return Err(value.error(Problem::LogLevel)),
+    };
+    Ok(level)
+}
+
+fn name<'a>(value: &Value<'a>) -> Result<&'a str, ManifestError> {
+    let name = value.string()?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=31).contains(&name.len()) && name.bytes().all(allowed) {
+        Ok(name)
+    } else {
+        Err(value.error(Problem::Name))
+    }
+}
+
+fn machine(value: &Value<'_>) -> Result<Machine, ManifestError> {
+    match value.string()? {
+        "tiny" => Ok(Machine::Tiny),
+        "virt" => Err(value.error(Problem::NoVirtYet)),
+        _ => Err(value.error(Problem::Machine)),
+    }
+}
+
+fn file_name(value: &Value<'_>) -> Result<FileName, ManifestError> {
+    match value.string()? {
+        "" => Err(value.error(Problem::EmptyFileName)),
+        name => Ok(FileName { name: name.into(), position: value.position() }),
+    }
+}
+
+fn memory(value: &Value<'_>) -> Result<u64, ManifestError> {
+    let size = size(value.string()?).ok_or_else(|| value.error(Problem::MemoryUnit))?;
+    if MEMORY.contains(&size) && size % PAGE_SIZE == 0 {
+        Ok(size)
+    } else {
+        Err(value.error(Problem::MemoryRange))
+    }
+}
+
+/// Reads a size with its unit, as in `64KiB`.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor = match unit.trim_start() {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn vcpus(value: &Value<'_>) -> Result<u32, ManifestError> {
+    match value.integer()? {
+        1 => Ok(1),
+        _ => Err(value.error(Problem::Vcpus)),
+    }
+}
+
+fn priority(value: &Value<'_>) -> Result<u8, ManifestError> {
+    u8::try_from(value.integer()?).map_err(|_| value.error(Problem::Priority))
+}
+
+fn args(value: &Value<'_>) -> Result<Vec<String>, ManifestError> {
+    let mut args = Vec::new();
+    let mut length: usize = 0;
+    for item in value.array("an array of strings, as in [\"hello.py\"]")? {
+        let arg = item.string()?;
+        if arg.contains('\0') {
+            return Err(item.error(Problem::ArgWithNul));
+        }
+        length = length.saturating_add(arg.len()).saturating_add(1);
+        args.push(String::from(arg));
+    }
+    if length > abi::ARGS_SIZE { Err(value.error(Problem::ArgsTooLong { length })) } else { Ok(args) }
+}
+
+fn files(value: &Value<'_>) -> Result<BTreeMap<String, FileName>, ManifestError> {
+    let table = value.section("a table of \"/path/in/the/vm\" = \"file\"")?;
+    let mut files = BTreeMap::new();
+    for name in table.values() {
+        if !is_normal_path(name.key) {
+            return Err(name.error(Problem::GuestPath));
+        }
+        if parents(name.key).any(|parent| table.get(parent).is_some()) {
+            return Err(name.error(Problem::FileAsDirectory));
+        }
+        files.insert(name.key.into(), file_name(&name)?);
+    }
+    Ok(files)
+}
+
+/// Whether `path` is absolute and the only way to write what it means.
+fn is_normal_path(path: &str) -> bool {
+    let good = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(good))
+}
+
+/// The directories above an absolute path, without the root.
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(end, _)| path.get(..end)).filter(|parent| !parent.is_empty())
+}

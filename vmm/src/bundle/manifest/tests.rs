@@ -1,0 +1,243 @@
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FULL: &str = r#"
+loglevel = "info"
+
+[[vm]]
+name = "hello"
+machine = "tiny"
+image = "micropython.elf"
+memory = "1MiB"
+vcpus = 1
+args = ["hello.py", "-v"]
+priority = 9
+[vm.files]
+"/hello.py" = "hello.py"
+"/lib/a.py" = "lib/a.py"
+
+[[vm]]
+name = "small"
+image = "vm1.bin"
+memory = "128 KiB"
+"#;
+
+/// A manifest of one VM with `line` as its second line.
+fn with(line: &str) -> String {
+    format!("[[vm]]\n{line}\nname = \"a\"\nimage = \"i\"\nmemory = \"1MiB\"\n")
+}
+
+fn error(text: &str) -> String {
+    match Manifest::parse(text) {
+        Ok(manifest) => panic!("taken for good: {manifest:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[track_caller]
+fn check(text: &str, message: &str) {
+    assert_eq!(error(text), format!("tinyvmm.toml:{message}"));
+}
+
+#[test]
+fn reads_every_key() {
+    let manifest = Manifest::parse(FULL).unwrap();
+    assert_eq!(manifest.loglevel, Some(LevelFilter::Info));
+    let [hello, small] = &manifest.vms[..] else { panic!("{} VMs", manifest.vms.len()) };
+    assert_eq!((hello.name.as_str(), hello.machine), ("hello", Machine::Tiny));
+    assert_eq!((hello.memory, hello.vcpus, hello.priority), (1 << 20, 1, 9));
+    assert_eq!(hello.args, ["hello.py", "-v"]);
+    assert_eq!(hello.image.name, "micropython.elf");
+    assert_eq!(hello.image.position, Position { line: 7, column: 9 });
+    let files: Vec<_> = hello.files.iter().map(|(path, file)| (&**path, &*file.name)).collect();
+    assert_eq!(files, [("/hello.py", "hello.py"), ("/lib/a.py", "lib/a.py")]);
+    assert_eq!((small.memory, small.vcpus, small.priority), (128 << 10, 1, DEFAULT_PRIORITY));
+    assert!(small.args.is_empty() && small.files.is_empty());
+}
+
+#[test]
+fn syntax_errors_have_a_line() {
+    assert!(error("[[vm]]\nname = \n").starts_with("tinyvmm.toml:2: "));
+    check("a = 1\na = 2\n", "2: duplicate key");
+    check("[[[[[[", "1: nested deeper than anything in a manifest");
+    check("a.b.c.d.e.f = 1", "1: nested deeper than anything in a manifest");
+}
+
+#[test]
+fn unknown_keys_list_the_known_ones() {
+    check("log = 1\n[[vm]]\n", "1: log: unknown key: the keys here are loglevel, vm");
+    check(
+        &with("memroy = \"1MiB\""),
+        "2: vm 'a': memroy: unknown key: the keys here are \
+         name, machine, image, memory, vcpus, args, priority, files",
+    );
+}
+
+#[test]
+fn missing_keys_are_named() {
+    check("", "1: no virtual machine: write [[vm]] and its keys for each one");
+    check("vm = []", "1: vm = []: no virtual machine: write [[vm]] and its keys for each one");
+    check("\n[[vm]]\nname = \"a\"", "2: vm 'a': the key `image` is missing");
+    check("[[vm]]\nimage = \"i\"", "1: the key `name` is missing");
+}
+
+#[test]
+fn types_are_checked() {
+    check("vm = 3", "1: vm = 3: must be an array of tables: write [[vm]] above each VM's keys");
+    check("vm = [3]", "1: vm = 3: must be a table: write [[vm]] above each VM's keys");
+    check(
+        "[vm]\nname = \"a\"",
+        "1: vm = [vm]: must be an array of tables: write [[vm]] above each VM's keys",
+    );
+    check("[[vm]]\nname = 1", "2: name = 1: must be a string");
+    check(&with("priority = \"8\""), "2: vm 'a': priority = \"8\": must be a whole number");
+    check(
+        &with("args = \"x\""),
+        "2: vm 'a': args = \"x\": must be an array of strings, as in [\"hello.py\"]",
+    );
+    check(&with("args = [1]"), "2: vm 'a': args = 1: must be a string");
+    check(&with("files = 1"), "2: vm 'a': files = 1: must be a table of \"/path/in/the/vm\" = \"file\"");
+}
+
+#[test]
+fn names_are_short_plain_and_unique() {
+    let rule = "must be 1 to 31 letters, digits, dots, underscores or hyphens";
+    check("[[vm]]\nname = \"\"", &format!("2: name = \"\": {rule}"));
+    check("[[vm]]\nname = \"a b\"", &format!("2: vm 'a b': name = \"a b\": {rule}"));
+    assert!(error(&format!("[[vm]]\nname = \"{}\"", "x".repeat(32))).ends_with(rule));
+    let twice = format!("{0}{0}", with(""));
+    check(&twice, "8: vm 'a': name = \"a\": another VM has this name already");
+}
+
+#[test]
+fn memory_has_a_unit_and_a_range() {
+    let memory = |value: &str| format!("[[vm]]\nname = \"a\"\nimage = \"i\"\nmemory = \"{value}\"");
+    for bad in ["1MB", "", "MiB", "1", "1.5MiB", "-1MiB", "0x1MiB", "18446744073709551615GiB"] {
+        let message = format!("4: vm 'a': memory = \"{bad}\": use KiB, MiB or GiB, as in \"1MiB\"");
+        check(&memory(bad), &message);
+    }
+    for bad in ["0KiB", "124KiB", "130KiB", "3GiB"] {
+        let message = format!("4: vm 'a': memory = \"{bad}\": must be from 128KiB to 2GiB, in steps of 4KiB");
+        check(&memory(bad), &message);
+    }
+    for (good, size) in [("128KiB", 128 << 10), ("2GiB", 2 << 30), ("1 MiB", 1 << 20)] {
+        assert_eq!(Manifest::parse(&memory(good)).unwrap().vms[0].memory, size);
+    }
+}
+
+#[test]
+fn machine_vcpus_and_priority() {
+    check(&with("machine = \"pc\""), "2: vm 'a': machine = \"pc\": must be \"tiny\"");
+    check(
+        &with("machine = \"virt\""),
+        "2: vm 'a': machine = \"virt\": this version has no \"virt\" machine: use \"tiny\"",
+    );
+    check(&with("vcpus = 2"), "2: vm 'a': vcpus = 2: this version runs one vCPU in a VM: write 1");
+    for bad in ["-1", "256", "99999999999999999999"] {
+        check(
+            &with(&format!("priority = {bad}")),
+            &format!("2: vm 'a': priority = {bad}: must be from 0 to 255"),
+        );
+    }
+    check(
+        "loglevel = \"all\"",
+        "1: loglevel = \"all\": must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+    );
+}
+
+#[test]
+fn args_fit_the_info_page() {
+    check(
+        &with(r#"args = ["a\u0000b"]"#),
+        r#"2: vm 'a': args = "a\u0000b": an argument cannot have a NUL inside"#,
+    );
+    let longest = "x".repeat(abi::ARGS_SIZE - 1);
+    assert!(Manifest::parse(&with(&format!("args = [\"{longest}\"]"))).is_ok());
+    let message = error(&with(&format!("args = [\"{longest}\", \"\"]")));
+    assert!(message.contains("4041 bytes of arguments: at most 4040 fit"), "{message}");
+    assert!(message.len() < 200, "a long value is cut off: {message}");
+}
+
+#[test]
+fn guest_paths_are_absolute_and_normal() {
+    for bad in ["a.py", "", "/", "/a/", "//a", "/a/../b", "/./a", "/a\\u0000"] {
+        let message = error(&with(&format!("files = {{ \"{bad}\" = \"f\" }}")));
+        assert!(message.ends_with("has no empty, \".\" or \"..\" part"), "{bad}: {message}");
+    }
+    check(
+        &with("files = { \"/a\" = \"f\", \"/a-b\" = \"f\", \"/a/b\" = \"f\" }"),
+        "2: vm 'a': \"/a/b\" = \"f\": the path leads through another file of the VM",
+    );
+    check(&with("files = { \"/a\" = \"\" }"), "2: vm 'a': \"/a\" = \"\": must name a file");
+}
+
+#[test]
+fn files_must_exist() {
+    let manifest = Manifest::parse(FULL).unwrap();
+    assert!(manifest.check_files(|_| true).is_ok());
+    let error = manifest.check_files(|name| name != "lib/a.py").unwrap_err();
+    let message = error.in_file("images/x.toml").to_string();
+    assert_eq!(message, "images/x.toml:14: vm 'hello': \"/lib/a.py\" = \"lib/a.py\": no such file");
+    let message = manifest.check_files(|name| name != "vm1.bin").unwrap_err().to_string();
+    assert_eq!(message, "tinyvmm.toml:18: vm 'small': image = \"vm1.bin\": no such file");
+}
+
+/// Pieces from which a hostile manifest can be made.
+fn toml_soup() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(alloc::vec![
+        "[",
+        "]",
+        "{",
+        "}",
+        "[[vm]]",
+        "=",
+        ",",
+        ".",
+        "\n",
+        "\r",
+        "\"",
+        "\"\"\"",
+        "'",
+        "'''",
+        "\\",
+        "#",
+        "a",
+        "vm",
+        "files",
+        "memory",
+        "1",
+        "-",
+        "é",
+        " ",
+        "inf",
+        "1979-05-27",
+    ]);
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_survived(text: String) {
+        let _ = Manifest::parse(&text).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn any_soup_is_survived(text in toml_soup()) {
+        let _ = Manifest::parse(&text).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn any_nesting_is_survived(opening in "(a|\\[|\\{|\\.|=|\"\"\"|\n){1,9}", times in 1..2000_usize) {
+        let _ = Manifest::parse(&opening.repeat(times)).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn any_damage_is_survived(at in 0..FULL.len(), to: char) {
+        let text: String = FULL.char_indices().map(|(i, c)| if i == at { to } else { c }).collect();
+        let _ = Manifest::parse(&text).map_err(|error| error.to_string());
+    }
+}
