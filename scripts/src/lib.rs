@@ -1,1 +1,21 @@
-//! Stub.
+//! What `cargo xtask` is made of: one module for each command, and one for each concept they share.
+//!
+//! The tests that boot the hypervisor use it as a library: [`bundle`] makes what to boot, [`qemu`] the command that boots it,
+//! [`session`] runs that command, [`paths::Products`] says where the programs are.
+
+pub mod apt;
+pub mod build;
+pub mod bundle;
+pub mod console;
+pub mod failure;
+pub mod paths;
+pub mod progress;
+pub mod qemu;
+pub mod run;
+pub mod session;
+pub mod setup;
+pub mod size;
+pub mod terminal;
+pub mod toolchain;
+pub mod tools;
+pub mod upstream;

@@ -1,0 +1,169 @@
+//! The QEMU command that boots a bundle.
+
+use crate::failure::Failure;
+use crate::size::Size;
+use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+/// The emulator's program.
+pub const PROGRAM: &str = "qemu-system-aarch64";
+
+/// A board that QEMU emulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Machine {
+    /// QEMU's own board, with a GICv3
+    Virt,
+    /// QEMU's own board, with a GICv2
+    VirtGicv2,
+    /// Raspberry Pi 4 Model B
+    Raspi4b,
+}
+
+impl Machine {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Virt => "virt",
+            Self::VirtGicv2 => "virt-gicv2",
+            Self::Raspi4b => "raspi4b",
+        }
+    }
+
+    /// The value of `-machine`. The board must have EL2, which `virt` leaves out by default.
+    fn argument(self) -> Result<&'static str, Failure> {
+        match self {
+            Self::Virt => Ok("virt,virtualization=on,gic-version=3"),
+            Self::VirtGicv2 => Ok("virt,virtualization=on,gic-version=2"),
+            Self::Raspi4b => {
+                Err(Failure::bad_input("--machine raspi4b is not supported yet: use virt or virt-gicv2"))
+            }
+        }
+    }
+}
+
+/// A processor that QEMU emulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cpu {
+    /// Armv8.0, as on a Raspberry Pi 4
+    CortexA72,
+    /// Every feature that QEMU knows
+    Max,
+}
+
+impl Cpu {
+    /// The name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CortexA72 => "cortex-a72",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// What to emulate.
+#[derive(Debug, Clone, Args)]
+pub struct Board {
+    /// The board to emulate
+    #[arg(long, value_enum, default_value = "virt")]
+    pub machine: Machine,
+    /// The processor to emulate
+    #[arg(long, value_enum, default_value = "cortex-a72")]
+    pub cpu: Cpu,
+    /// Number of cores
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub smp: u8,
+    /// Memory of the board
+    #[arg(long = "mem", value_name = "SIZE", default_value = "1GiB")]
+    pub memory: Size,
+    /// One more argument for QEMU, as in --qemu-arg=-d --qemu-arg=int; may be repeated
+    #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub extra: Vec<OsString>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            machine: Machine::Virt,
+            cpu: Cpu::CortexA72,
+            smp: 1,
+            memory: Size::mib(1024),
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl Board {
+    /// The command that boots the flat image `hypervisor` with `bundle`, its serial port on standard input and output.
+    ///
+    /// Semihosting stays off: QEMU would serve it to guests as well, behind the hypervisor's back.
+    pub fn command(&self, hypervisor: &Path, bundle: &Path, bootargs: &str) -> Result<Command, Failure> {
+        let mut command = Command::new(PROGRAM);
+        command.args(["-machine", self.machine.argument()?, "-cpu", self.cpu.name()]);
+        command.args(["-smp", &self.smp.to_string(), "-m", &self.memory.for_qemu()]);
+        command.args([
+            "-nic",
+            "none",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+        ]);
+        command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(bundle);
+        if !bootargs.is_empty() {
+            command.args(["-append", bootargs]);
+        }
+        command.args(&self.extra);
+        Ok(command)
+    }
+}
+
+/// `command` as a line for a shell.
+pub fn shell_line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(board: &Board, bootargs: &str) -> String {
+        shell_line(&board.command(Path::new("vmm.img"), Path::new("a b.tar"), bootargs).unwrap())
+    }
+
+    #[test]
+    fn boots_at_el2_without_semihosting() {
+        let line = line(&Board::default(), "");
+        assert!(line.starts_with(
+            "qemu-system-aarch64 -machine virt,virtualization=on,gic-version=3 -cpu cortex-a72"
+        ));
+        assert!(line.ends_with("-kernel vmm.img -initrd 'a b.tar'"), "{line}");
+        assert!(!line.contains("semihosting"));
+    }
+
+    #[test]
+    fn passes_boot_arguments_and_extra_arguments() {
+        let board = Board { extra: vec!["-d".into(), "int".into()], ..Board::default() };
+        let line = line(&board, "loglevel=info console=24x80");
+        assert!(line.ends_with("-append 'loglevel=info console=24x80' -d int"), "{line}");
+    }
+
+    #[test]
+    fn quotes_for_the_shell() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

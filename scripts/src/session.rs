@@ -1,0 +1,232 @@
+//! One run of QEMU from its start to its end.
+
+use crate::console::{ExitFilter, Newlines};
+use crate::failure::Failure;
+use crate::terminal::{Keys, RawMode, Typed};
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a line end is held back as the possible start of the exit line.
+const HOLD: Duration = Duration::from_millis(20);
+/// Base of exit codes that stand for a signal.
+const SIGNAL_CODES: i32 = 128;
+
+/// A QEMU that is killed, not left behind, when its owner goes away.
+struct Qemu(Child);
+
+impl Qemu {
+    fn start(mut command: Command) -> Result<(Self, ChildStdin, ChildStdout)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let qemu = Self(child);
+        Ok((
+            qemu,
+            stdin.context("QEMU has no standard input")?,
+            stdout.context("QEMU has no standard output")?,
+        ))
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus> {
+        self.0.wait().context("cannot wait for QEMU")
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+enum Event {
+    Output(Vec<u8>),
+    OutputEnded,
+    Leave,
+    Signal(i32),
+}
+
+/// Runs `command` with its console on standard input and output. Returns the exit code that the hypervisor gave, 0 if the
+/// user left with Ctrl-A X.
+pub fn interactive(command: Command, timeout: Option<Duration>) -> Result<u8> {
+    let deadline = Deadline::after(timeout);
+    let raw = RawMode::enter()?;
+    let (mut qemu, stdin, stdout) = Qemu::start(command)?;
+    let (sender, events) = channel();
+    forward_output(stdout, sender.clone());
+    forward_input(stdin, raw.as_ref().map(|_| Keys::default()), sender.clone());
+    forward_signals(sender)?;
+    let mut screen = Screen::default();
+    loop {
+        match next_event(&events, deadline, screen.filter.is_waiting())? {
+            None => screen.flush()?,
+            Some(Event::Output(bytes)) => screen.show(&bytes)?,
+            Some(Event::OutputEnded) => return screen.finish(qemu.wait()?),
+            Some(Event::Leave) => return Ok(0),
+            Some(Event::Signal(number)) => return Ok(u8::try_from(SIGNAL_CODES + number).unwrap_or(1)),
+        }
+    }
+}
+
+/// When a run must have ended.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Option<(Instant, Duration)>);
+
+impl Deadline {
+    fn after(timeout: Option<Duration>) -> Self {
+        Self(timeout.map(|timeout| (Instant::now(), timeout)))
+    }
+
+    /// The time that is left; an error if there is none.
+    fn left(self) -> Result<Option<Duration>> {
+        let Some((start, timeout)) = self.0 else { return Ok(None) };
+        match timeout.checked_sub(start.elapsed()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(Failure::timed_out(timeout.as_secs()).into()),
+        }
+    }
+}
+
+/// Waits for the next event; with `hold` only for as long as output may be held back, after which it returns `None`.
+fn next_event(events: &Receiver<Event>, deadline: Deadline, hold: bool) -> Result<Option<Event>> {
+    let limit = match (deadline.left()?, hold) {
+        (Some(left), true) => Some(left.min(HOLD)),
+        (None, true) => Some(HOLD),
+        (left, false) => left,
+    };
+    let Some(limit) = limit else { return Ok(Some(events.recv()?)) };
+    match events.recv_timeout(limit) {
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        event => Ok(Some(event?)),
+    }
+}
+
+fn forward_output(mut console: ChildStdout, events: Sender<Event>) {
+    thread::spawn(move || {
+        // A read error means the same as the end: QEMU is gone. A send error means that nobody wants the output any more.
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = console.read(&mut buffer) {
+            if events.send(Event::Output(buffer[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+        let _ = events.send(Event::OutputEnded);
+    });
+}
+
+/// Sends what is typed to the guest. At the end of the input the guest simply gets no more.
+fn forward_input(mut console: ChildStdin, mut keys: Option<Keys>, events: Sender<Event>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok(count @ 1..) = io::stdin().read(&mut buffer) {
+            let typed = match &mut keys {
+                Some(keys) => keys.typed(&buffer[..count]),
+                None => Typed::Bytes(buffer[..count].to_vec()),
+            };
+            let sent = match typed {
+                Typed::Bytes(bytes) => console.write_all(&bytes).and_then(|()| console.flush()).is_ok(),
+                Typed::Leave => events.send(Event::Leave).is_ok(),
+            };
+            if !sent {
+                return;
+            }
+        }
+    });
+}
+
+fn forward_signals(events: Sender<Event>) -> Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot handle signals")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let _ = events.send(Event::Signal(signal));
+        }
+    });
+    Ok(())
+}
+
+/// Standard output, with the exit line taken out.
+#[derive(Default)]
+struct Screen {
+    filter: ExitFilter,
+    newlines: Newlines,
+}
+
+impl Screen {
+    fn show(&mut self, bytes: &[u8]) -> Result<()> {
+        let passed = self.filter.feed(bytes);
+        self.write(&passed)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let passed = self.filter.flush();
+        self.write(&passed)
+    }
+
+    fn finish(mut self, status: ExitStatus) -> Result<u8> {
+        match std::mem::take(&mut self.filter).finish() {
+            Ok(code) => Ok(code),
+            Err(rest) => {
+                self.write(&rest)?;
+                bail!("the hypervisor stopped without saying why (QEMU: {status})")
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        let written = match stdout.is_terminal() {
+            true => stdout.write_all(bytes),
+            false => stdout.write_all(&self.newlines.convert(bytes)),
+        };
+        written.and_then(|()| stdout.flush()).context("cannot write the output")
+    }
+}
+
+/// What a run without a user left behind.
+#[derive(Debug)]
+pub struct Captured {
+    /// Everything on the console but the exit line, with LF line ends.
+    pub output: String,
+    /// The exit code that the hypervisor gave.
+    pub code: u8,
+}
+
+/// Runs `command` with `input` typed at once, and returns what it printed.
+pub fn capture(command: Command, input: &[u8], timeout: Duration) -> Result<Captured> {
+    let deadline = Deadline::after(Some(timeout));
+    let (mut qemu, mut stdin, stdout) = Qemu::start(command)?;
+    let (sender, events) = channel();
+    forward_output(stdout, sender);
+    stdin.write_all(input).and_then(|()| stdin.flush()).context("cannot write to QEMU")?;
+    let mut filter = ExitFilter::default();
+    let mut output = Vec::new();
+    while let Event::Output(bytes) = next_captured(&events, deadline, &output)? {
+        output.extend(filter.feed(&bytes));
+    }
+    let status = qemu.wait()?;
+    let rest = filter.finish();
+    output.extend(rest.as_ref().err().into_iter().flatten());
+    let output = String::from_utf8_lossy(&Newlines::default().convert(&output)).into_owned();
+    match rest {
+        Ok(code) => Ok(Captured { output, code }),
+        Err(_) => bail!("the hypervisor stopped without saying why (QEMU: {status}); its output:\n{output}"),
+    }
+}
+
+fn next_captured(events: &Receiver<Event>, deadline: Deadline, output: &[u8]) -> Result<Event> {
+    loop {
+        let event = next_event(events, deadline, false);
+        let event = event.with_context(|| format!("QEMU's output:\n{}", String::from_utf8_lossy(output)));
+        if let Some(event) = event? {
+            return Ok(event);
+        }
+    }
+}
