@@ -1,0 +1,53 @@
+//! Puts the linker script and the C headers where the programs that link this library find them.
+
+use anyhow::{Context, Result};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The single source of the ABI's numbers.
+const ABI_SOURCE: &str = "../vmm/abi/src/lib.rs";
+/// The functions that C programs call.
+const C_SOURCE: &str = "src/c/hypervisor.rs";
+
+fn main() -> Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    write_linker_script(&out)?;
+    write_c_header(&out.join("include"))?;
+    println!("cargo:rerun-if-changed=build.rs");
+    Ok(())
+}
+
+/// Every guest is linked with `-Tguest.ld`, which the linker looks up on its search path.
+fn write_linker_script(out: &Path) -> Result<()> {
+    println!("cargo:rerun-if-changed=guest.ld");
+    println!("cargo:rustc-link-search={}", out.display());
+    let layout = fs::read_to_string("guest.ld").context("cannot read guest.ld")?;
+    let script = format!("IMAGE_BASE = {:#x};\n\n{layout}", tinyvmm_abi::IMAGE_BASE);
+    fs::write(out.join("guest.ld"), script).context("cannot write guest.ld")
+}
+
+/// Generates `tinyvmm.h`, so that no number of the ABI is written down a second time for C.
+fn write_c_header(include: &Path) -> Result<()> {
+    println!("cargo:rerun-if-changed={ABI_SOURCE}");
+    println!("cargo:rerun-if-changed={C_SOURCE}");
+    println!("cargo:include={}", include.display());
+    println!("cargo:libc-include={}", fs::canonicalize("include")?.display());
+    let mut config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        include_guard: Some("TINYVMM_H".into()),
+        cpp_compat: false,
+        ..Default::default()
+    };
+    config.export.prefix = Some("HV_".into());
+    config.export.include = vec!["InfoPage".into()];
+    config.function.no_return = Some("__attribute__((noreturn))".into());
+    cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(ABI_SOURCE)
+        .with_src(C_SOURCE)
+        .generate()
+        .context("cannot generate the C header")?
+        .write_to_file(include.join("tinyvmm.h"));
+    Ok(())
+}

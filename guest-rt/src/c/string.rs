@@ -1,0 +1,78 @@
+//! The functions of `<string.h>` that the compiler's own library lacks: it has `memcpy`, `memmove`,
+//! `memset`, `memcmp` and `strlen`.
+//!
+//! Strings that the callers pass end with a NUL, as C has it.
+
+use core::cmp::Ordering;
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr;
+
+/// The bytes of a string before its NUL.
+///
+/// # Safety
+///
+/// `string` ends with a NUL.
+unsafe fn bytes<'a>(string: *const c_char) -> &'a [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(string) }.to_bytes()
+}
+
+/// The bytes of a string before its NUL, at most `limit` of them.
+///
+/// # Safety
+///
+/// `string` ends with a NUL or has `limit` bytes.
+unsafe fn bytes_up_to<'a>(string: *const c_char, limit: usize) -> &'a [u8] {
+    // SAFETY: the caller's promise: what is read lies before `limit` and not after the NUL.
+    let length = (0..limit).take_while(|&index| unsafe { *string.add(index) } != 0).count();
+    // SAFETY: as above.
+    unsafe { core::slice::from_raw_parts(string.cast(), length) }
+}
+
+/// C's way to say which is less.
+fn sign(ordering: Ordering) -> c_int {
+    c_int::from(ordering as i8)
+}
+
+/// C passes a character as an `int` and means its low byte.
+fn low_byte(character: c_int) -> u8 {
+    character.to_le_bytes()[0]
+}
+
+/// A pointer to the element at `index`, NULL for none.
+fn at(bytes: &[u8], index: Option<usize>) -> *mut u8 {
+    index.map_or(ptr::null_mut(), |index| (&raw const bytes[index]).cast_mut())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strcmp(left: *const c_char, right: *const c_char) -> c_int {
+    // SAFETY: both are strings.
+    sign(unsafe { bytes(left).cmp(bytes(right)) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strncmp(left: *const c_char, right: *const c_char, size: usize) -> c_int {
+    // SAFETY: both are strings, or have `size` bytes.
+    sign(unsafe { bytes_up_to(left, size).cmp(bytes_up_to(right, size)) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strchr(string: *const c_char, character: c_int) -> *mut c_char {
+    // SAFETY: it is a string. Its NUL can be looked for as well.
+    let bytes = unsafe { CStr::from_ptr(string) }.to_bytes_with_nul();
+    at(bytes, bytes.iter().position(|&byte| byte == low_byte(character))).cast()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strrchr(string: *const c_char, character: c_int) -> *mut c_char {
+    // SAFETY: it is a string. Its NUL can be looked for as well.
+    let bytes = unsafe { CStr::from_ptr(string) }.to_bytes_with_nul();
+    at(bytes, bytes.iter().rposition(|&byte| byte == low_byte(character))).cast()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memchr(start: *const c_void, byte: c_int, size: usize) -> *mut c_void {
+    // SAFETY: `start` has `size` bytes.
+    let bytes = unsafe { core::slice::from_raw_parts(start.cast(), size) };
+    at(bytes, bytes.iter().position(|&other| other == low_byte(byte))).cast()
+}
