@@ -1,2 +1,15 @@
-//! Stub.
-fn main() {}
+//! MicroPython as a guest of TinyVMM. What is done here is done in C, as upstream's ports are: this
+//! file hands over to `main.c` and keeps its exit code.
+#![no_std]
+#![no_main]
+
+guest_rt::entry!(main);
+
+unsafe extern "C" {
+    /// Runs the program that the VM's arguments name, and returns its exit code.
+    safe fn port_main() -> u8;
+}
+
+fn main() -> u8 {
+    port_main()
+}

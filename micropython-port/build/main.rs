@@ -1,0 +1,26 @@
+//! Builds MicroPython from upstream's sources and this port's own, without upstream's makefiles.
+//!
+//! Upstream's Python scripts generate headers from all sources (`headers`), a host-built `mpy-cross`
+//! compiles the Python modules that are part of the image (`frozen`), clang compiles the rest.
+
+mod compile;
+mod frozen;
+mod headers;
+mod port;
+mod program;
+mod upstream;
+
+use anyhow::Result;
+use std::env;
+use std::path::PathBuf;
+use upstream::Upstream;
+
+fn main() -> Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let upstream = Upstream::find()?;
+    let mpy_cross = frozen::mpy_cross(&upstream, &out.join("mpy-cross"))?;
+    let mut port = port::program(&upstream, &out.join("port"))?;
+    headers::generate(&port)?;
+    port.sources.push(frozen::content(&port, &mpy_cross)?);
+    compile::into_guest(&port)
+}

@@ -1,0 +1,114 @@
+//! The port: which sources it takes from upstream, and how they are compiled.
+
+use anyhow::{Context, Result};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::program::{Program, flags, include};
+use crate::upstream::Upstream;
+
+/// Modules of upstream's `extmod/` that `mpconfigport.h` turns on.
+const EXTMOD: &[&str] = &[
+    "modasyncio",
+    "modbinascii",
+    "moddeflate",
+    "modframebuf",
+    "modhashlib",
+    "modheapq",
+    "modjson",
+    "modmarshal",
+    "modos",
+    "modplatform",
+    "modrandom",
+    "modre",
+    "modselect",
+    "modtime",
+    "moductypes",
+    "modvfs",
+    "vfs",
+    "vfs_reader",
+    "vfs_rom",
+    "vfs_rom_file",
+    "virtpin",
+];
+
+/// What upstream's ports share.
+const SHARED: &[&str] = &[
+    "libc/abort_",
+    "libc/printf",
+    "readline/readline",
+    "runtime/gchelper_native",
+    "runtime/interrupt_char",
+    "runtime/pyexec",
+    "runtime/stdout_helpers",
+    "runtime/sys_stdio_mphal",
+    "timeutils/timeutils",
+];
+
+/// Runs on every core of the boards. The interpreter is compiled for speed in all profiles. Not
+/// `-ffreestanding`: with it clang 14 makes calls of what it could inline.
+const FLAGS: &[&str] = &[
+    "--target=aarch64-none-elf",
+    "-mcpu=cortex-a72",
+    "-std=gnu99",
+    "-O2",
+    "-DNDEBUG",
+    // Upstream's header of the FAT file system, which others include though it is turned off, asks for it.
+    "-DFFCONF_H=\"lib/oofatfs/ffconf.h\"",
+    "-nostdlibinc",
+    "-fno-math-errno",
+    "-fno-stack-protector",
+    "-fno-pic",
+    "-ffunction-sections",
+    "-fdata-sections",
+];
+
+/// Describes the port.
+pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Program<'a>> {
+    let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    for input in ["src", "build", "manifest.py"] {
+        println!("cargo:rerun-if-changed={}", port.join(input).display());
+    }
+    Ok(Program {
+        upstream,
+        build: build.into(),
+        flags: all_flags(upstream, build, &port.join("src"))?,
+        sources: sources(upstream, &port.join("src"))?,
+    })
+}
+
+fn all_flags(upstream: &Upstream, build: &Path, src: &Path) -> Result<Vec<String>> {
+    let mut flags = flags(FLAGS);
+    flags.extend([include(src), include(&upstream.path("")), include(build)]);
+    for headers in ["DEP_GUEST_RT_INCLUDE", "DEP_GUEST_RT_LIBC_INCLUDE"] {
+        let directory = env::var(headers).with_context(|| format!("guest-rt did not set {headers}"))?;
+        println!("cargo:rerun-if-changed={directory}");
+        flags.push(include(Path::new(&directory)));
+    }
+    Ok(flags)
+}
+
+fn sources(upstream: &Upstream, src: &Path) -> Result<Vec<PathBuf>> {
+    let mut sources = upstream.c_files("py")?;
+    sources.extend(EXTMOD.iter().map(|name| upstream.path(format!("extmod/{name}.c"))));
+    sources.extend(SHARED.iter().map(|name| upstream.path(format!("shared/{name}.c"))));
+    sources.extend(libm(upstream)?);
+    sources.extend(port_files(src)?);
+    Ok(sources)
+}
+
+/// The mathematical functions for doubles, but for the file in Thumb code.
+fn libm(upstream: &Upstream) -> Result<Vec<PathBuf>> {
+    let mut files = upstream.c_files("lib/libm_dbl")?;
+    files.retain(|file| !file.ends_with("thumb_vfp_sqrt.c"));
+    Ok(files)
+}
+
+/// The port's own C and assembly.
+fn port_files(src: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(src)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|file| matches!(file.extension(), Some(extension) if extension == "c" || extension == "S"));
+    files.sort();
+    Ok(files)
+}

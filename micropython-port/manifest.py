@@ -1,0 +1,2 @@
+# Python modules that are part of the image.
+include("$(MPY_DIR)/extmod/asyncio")

@@ -1,0 +1,124 @@
+// Console input and output, and waiting for either input or a time.
+
+#include "py/mphal.h"
+#include "py/runtime.h"
+#include "py/stream.h"
+#include "shared/readline/readline.h"
+
+// Longest time that output of an unfinished line waits while the program computes.
+#define OUTPUT_DELAY_NS (20 * 1000 * 1000)
+
+// Output is gathered to whole lines, so that a line costs one exit to the hypervisor.
+static struct {
+    char bytes[512];
+    size_t used;
+    uint64_t since; // when the first of them was written
+} output;
+
+static bool input_flag(uint32_t flag) {
+    const volatile HV_InfoPage *info = (const volatile HV_InfoPage *)HV_INFO_PAGE_BASE;
+    return info->console_flags & flag;
+}
+
+// Reads a byte at a time, so that the hypervisor's flags always speak of all that is not yet read.
+static bool read_byte(uint8_t *byte) {
+    return hv_console_read(byte, 1) == 1;
+}
+
+// Drops what was typed before the Ctrl-C, as a terminal does, and raises KeyboardInterrupt.
+static void take_interrupt(void) {
+    uint8_t byte;
+    while (read_byte(&byte) && byte != CHAR_CTRL_C) {
+    }
+    mp_sched_keyboard_interrupt();
+}
+
+static void output_byte(char byte) {
+    if (output.used == sizeof(output.bytes)) {
+        mp_hal_flush();
+    }
+    if (output.used == 0) {
+        output.since = hv_nanoseconds();
+    }
+    output.bytes[output.used++] = byte;
+}
+
+mp_uint_t mp_hal_stdout_tx_strn(const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        output_byte(text[i]);
+    }
+    if (length != 0 && text[length - 1] == '\n') {
+        mp_hal_flush();
+    }
+    return length;
+}
+
+void mp_hal_flush(void) {
+    if (output.used != 0) {
+        hv_console_write(output.bytes, output.used);
+        output.used = 0;
+    }
+}
+
+// Upstream sets mp_interrupt_char while a program runs; at the prompt Ctrl-C is a byte like others.
+void mp_hal_poll(void) {
+    if (input_flag(HV_CONSOLE_INTERRUPT) && mp_interrupt_char == CHAR_CTRL_C) {
+        take_interrupt();
+    }
+    if (output.used != 0 && hv_nanoseconds() - output.since > OUTPUT_DELAY_NS) {
+        mp_hal_flush();
+    }
+}
+
+int mp_hal_stdin_rx_chr(void) {
+    for (;;) {
+        uint8_t byte;
+        mp_event_handle_nowait();
+        if (input_flag(HV_CONSOLE_INPUT) && read_byte(&byte)) {
+            return byte;
+        }
+        mp_hal_flush();
+        hv_wait();
+    }
+}
+
+uintptr_t mp_hal_stdio_poll(uintptr_t wanted) {
+    uintptr_t ready = MP_STREAM_POLL_WR;
+    if (input_flag(HV_CONSOLE_INPUT)) {
+        ready |= MP_STREAM_POLL_RD;
+    }
+    return ready & wanted;
+}
+
+void mp_hal_wait(mp_uint_t milliseconds) {
+    mp_hal_flush();
+    if (milliseconds == (mp_uint_t)-1) {
+        hv_wait();
+    } else {
+        hv_wait_until(hv_nanoseconds() + (uint64_t)milliseconds * 1000000);
+    }
+}
+
+void mp_hal_sleep_until(uint64_t deadline) {
+    mp_hal_flush();
+    for (;;) {
+        mp_event_handle_nowait();
+        if (hv_nanoseconds() >= deadline) {
+            return;
+        }
+        hv_wait_until(deadline);
+    }
+}
+
+void mp_hal_delay_us(mp_uint_t microseconds) {
+    mp_hal_sleep_until(hv_nanoseconds() + (uint64_t)microseconds * 1000);
+}
+
+void mp_hal_delay_ms(mp_uint_t milliseconds) {
+    mp_hal_sleep_until(hv_nanoseconds() + (uint64_t)milliseconds * 1000000);
+}
+
+mp_uint_t mp_hal_random_seed(void) {
+    // The counter differs in its low bits, the generator looks at all.
+    return hv_ticks() * 0x9E3779B97F4A7C15;
+}

@@ -1,0 +1,111 @@
+// The life of a VM that runs Python: a script from the ROM image, or the REPL.
+
+#include "py/builtin.h"
+#include "py/compile.h"
+#include "py/cstack.h"
+#include "py/gc.h"
+#include "py/lexer.h"
+#include "py/mphal.h"
+#include "py/objlist.h"
+#include "py/runtime.h"
+#include "shared/readline/readline.h"
+#include "shared/runtime/gchelper.h"
+#include "shared/runtime/pyexec.h"
+
+#include "port.h"
+
+// Exit code of CPython for a script that is not there.
+#define EXIT_NO_SCRIPT (2)
+
+void gc_collect(void) {
+    gc_collect_start();
+    gc_helper_collect_regs_and_stack();
+    gc_collect_end();
+}
+
+// The heap is all memory that the image and the stack leave.
+static void start_python(void) {
+    HV_Memory memory = hv_memory();
+    mp_cstack_init_with_top(memory.stack_top, memory.stack_size);
+    gc_init(memory.free_start, memory.free_end);
+    mp_init();
+    readline_init0();
+    port_mount_rom();
+    const char *arg;
+    for (size_t i = 0; (arg = hv_arg(i)) != NULL; i++) {
+        mp_obj_list_append(mp_sys_argv, mp_obj_new_str_from_cstr(arg));
+    }
+}
+
+// Modules are looked for beside the script first.
+static void set_script_directory(const char *script) {
+    const char *slash = strrchr(script, '/');
+    size_t length = slash == NULL ? 0 : slash == script ? 1 : (size_t)(slash - script);
+    mp_obj_list_store(mp_sys_path, MP_OBJ_NEW_SMALL_INT(0), mp_obj_new_str_via_qstr(script, length));
+}
+
+static void execute(const char *script) {
+    qstr name = qstr_from_str(script);
+    mp_lexer_t *lexer = mp_lexer_new_from_file(name);
+    mp_store_global(MP_QSTR___file__, MP_OBJ_NEW_QSTR(name));
+    mp_hal_set_interrupt_char(CHAR_CTRL_C);
+    mp_parse_compile_execute(lexer, MP_PARSE_FILE_INPUT, mp_globals_get(), mp_locals_get());
+}
+
+static void call_atexit(void) {
+    mp_obj_t function = MP_STATE_VM(sys_exitfunc);
+    if (function != mp_const_none) {
+        mp_call_function_0(function);
+    }
+}
+
+// Runs a part of the program and returns the exit code: that of the exception that ended it, or 0.
+static uint8_t guarded(void (*part)(const char *), const char *script) {
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        mp_hal_set_interrupt_char(-1);
+        mp_handle_pending(false);
+        return port_exit_code(nlr.ret_val);
+    }
+    part(script);
+    mp_handle_pending(true);
+    nlr_pop();
+    return 0;
+}
+
+static void finish(const char *script) {
+    (void)script;
+    call_atexit();
+}
+
+static uint8_t run_script(const char *script) {
+    if (mp_import_stat(script) != MP_IMPORT_STAT_FILE) {
+        mp_printf(&mp_plat_print, "can't open file '%s': [Errno 2] ENOENT\n", script);
+        return EXIT_NO_SCRIPT;
+    }
+    set_script_directory(script);
+    uint8_t code = guarded(execute, script);
+    uint8_t finish_code = guarded(finish, script);
+    return code != 0 ? code : finish_code;
+}
+
+// Returns when the user asks for a soft reset.
+static void run_repl(void) {
+    while ((pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl()) == 0) {
+    }
+}
+
+uint8_t port_main(void) {
+    const char *script = hv_arg(0);
+    for (;;) {
+        start_python();
+        if (script != NULL) {
+            uint8_t code = run_script(script);
+            port_exit(code);
+        }
+        run_repl();
+        mp_printf(&mp_plat_print, "MPY: soft reboot\n");
+        gc_sweep_all();
+        mp_deinit();
+    }
+}

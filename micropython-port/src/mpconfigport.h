@@ -1,0 +1,77 @@
+// What MicroPython is built with. Options that are not named here have upstream's values for the
+// feature level.
+
+#include <alloca.h>
+#include <stdint.h>
+
+#define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_EVERYTHING)
+
+// The machine.
+typedef intptr_t mp_int_t;
+typedef uintptr_t mp_uint_t;
+typedef int64_t mp_off_t;
+#define MP_SSIZE_MAX INTPTR_MAX
+#define MP_STATE_PORT MP_STATE_VM
+#define MICROPY_HW_BOARD_NAME "TinyVMM"
+#define MICROPY_HW_MCU_NAME "AArch64"
+#define MICROPY_PY_SYS_PLATFORM "tinyvmm"
+#define MICROPY_USE_INTERNAL_ERRNO (1)
+
+// Numbers. A digit of a big integer has to have as many bits as build/frozen.rs says.
+#define MPZ_DIG_SIZE (32)
+#define MICROPY_LONGINT_IMPL (MICROPY_LONGINT_IMPL_MPZ)
+#define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_DOUBLE)
+#define MP_NEED_LOG2 (1)
+
+// Memory. The margin is what a C function may need between two checks of the stack.
+#define MICROPY_ENABLE_GC (1)
+#define MICROPY_STACK_CHECK_MARGIN (4096)
+#define MICROPY_MALLOC_USES_ALLOCATED_SIZE (1)
+#define MICROPY_MEM_STATS (0)
+#define MICROPY_ALLOC_PATH_MAX (256)
+
+// Compiler and interpreter.
+#define MICROPY_OPT_COMPUTED_GOTO (1)
+#define MICROPY_PERSISTENT_CODE_LOAD (1)
+#define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_DETAILED)
+#define MICROPY_WARNINGS (1)
+#define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
+#define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
+
+// Python modules that are part of the image.
+#define MICROPY_MODULE_FROZEN_MPY (1)
+#define MICROPY_QSTR_EXTRA_POOL mp_qstr_frozen_const_pool
+
+// The REPL. Scripts and REPL alike: SystemExit ends the VM.
+#define MICROPY_READLINE_HISTORY_SIZE (50)
+#define MICROPY_BOARD_AFTER_PYTHON_EXEC(input_kind, flags, exception, result) port_after_exec(exception)
+void port_after_exec(void *exception);
+
+// Files.
+#define MICROPY_VFS (1)
+#define MICROPY_VFS_ROM (1)
+#define MICROPY_VFS_ROM_IOCTL (0)
+#define MICROPY_READER_VFS (1)
+
+// Modules.
+#define MICROPY_PY_SYS_EXC_INFO (1)
+#define MICROPY_PY_SYS_ATEXIT (1)
+#define MICROPY_PY_TIME_GMTIME_LOCALTIME_MKTIME (1)
+#define MICROPY_PY_TIME_TIME_TIME_NS (1)
+#define MICROPY_PY_TIME_CUSTOM_SLEEP (1)
+#define MICROPY_PY_TIME_INCLUDEFILE "timeport.h"
+#define MICROPY_EPOCH_IS_1970 (1)
+#define MICROPY_PY_RANDOM_SEED_INIT_FUNC (mp_hal_random_seed())
+#define MICROPY_PY_OS_UNAME (1)
+
+// The interpreter looks for a Ctrl-C, and for output that waits too long, at every so many branches.
+#define PORT_BRANCHES_PER_POLL (64)
+#define MICROPY_VM_HOOK_INIT static uint port_branches_to_poll = PORT_BRANCHES_PER_POLL;
+#define MICROPY_VM_HOOK_LOOP \
+    if (--port_branches_to_poll == 0) { \
+        port_branches_to_poll = PORT_BRANCHES_PER_POLL; \
+        mp_hal_poll(); \
+    }
+#define MICROPY_INTERNAL_EVENT_HOOK mp_hal_poll()
+#define MICROPY_INTERNAL_WFE(milliseconds) mp_hal_wait(milliseconds)
+void mp_hal_poll(void);
