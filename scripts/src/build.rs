@@ -2,7 +2,7 @@
 
 use crate::paths::{Products, Profile, root};
 use crate::toolchain::{GUEST_TARGET, HYPERVISOR_TARGET, Toolchain, cargo};
-use crate::{progress, setup, upstream};
+use crate::{progress, setup};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Deserialize;
@@ -44,6 +44,8 @@ pub enum Scope {
 
 /// Where demonstration guests in assembly are.
 const DEMO_SOURCES: &str = "images/demo";
+/// Puts a whole program where the `tiny` machine enters a flat image.
+const FLAT_LAYOUT: &str = "SECTIONS { . = 0x10000; .text : { *(.text*) *(.rodata*) *(.data*) *(.bss*) } }";
 
 impl Build {
     /// Builds everything and says how large it is.
@@ -91,7 +93,6 @@ fn build_guests(profile: Profile, scope: Scope, toolchain: &Toolchain, products:
     if scope == Scope::Everything {
         command.args(["--package", "test-guests"]);
     }
-    command.env(upstream::DIRECTORY_VARIABLE, upstream::directory()?);
     for elf in executables("building the guests", &mut command)? {
         let product = products.guest(&format!("{}.elf", file_stem(&elf)));
         refresh(&elf, &product, |output| objcopy(toolchain, &["--strip-all"], &elf, output))?;
@@ -131,10 +132,15 @@ pub fn assemble(source: &Path, binary: &Path, toolchain: &Toolchain) -> Result<(
         let mut clang = Command::new("clang");
         clang.args(["--target=aarch64-none-elf", "-c"]).arg(source).arg("-o").arg(&object);
         progress::run(&format!("assembling {}", source.display()), &mut clang)?;
+        let layout = output.with_extension("ld");
+        fs::write(&layout, FLAT_LAYOUT).context("cannot write the linker script")?;
         let mut lld = Command::new(toolchain.tool("rust-lld"));
-        lld.args(["-flavor", "gnu", "--oformat=binary", "--entry=0x10000", "--section-start=.text=0x10000"]);
-        progress::run(&format!("linking {}", source.display()), lld.arg(&object).arg("-o").arg(output))?;
-        fs::remove_file(&object).context("cannot remove the object file")
+        lld.args(["-flavor", "gnu", "--oformat=binary", "-T"])
+            .arg(&layout)
+            .arg(&object)
+            .arg("-o")
+            .arg(output);
+        progress::run(&format!("linking {}", source.display()), &mut lld).map(drop)
     })
 }
 

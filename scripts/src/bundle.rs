@@ -36,18 +36,26 @@ impl Draft {
     pub fn script(path: &Path, args: &[String], memory: Size) -> Result<Self> {
         readable(path)?;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut vm = python_vm(&vm_name(&file_name), memory);
+        let mut table = vm(&vm_name(&file_name), PYTHON, memory);
         let argv = std::iter::once(&file_name).chain(args).map(|arg| Value::from(arg.as_str()));
-        vm.insert("args".into(), Value::Array(argv.collect()));
-        vm.insert("files".into(), Table::from_iter([(format!("/{file_name}"), Value::from(SCRIPT))]).into());
-        let mut draft = Self::generated(&path.display().to_string(), vm)?;
+        table.insert("args".into(), Value::Array(argv.collect()));
+        table.insert(
+            "files".into(),
+            Table::from_iter([(format!("/{file_name}"), Value::from(SCRIPT))]).into(),
+        );
+        let mut draft = Self::generated(&path.display().to_string(), table)?;
         draft.elsewhere.insert(SCRIPT.into(), path.into());
         Ok(draft)
     }
 
+    /// One VM that runs a program that the build makes.
+    pub fn program(image: &str, memory: Size) -> Result<Self> {
+        Self::generated(image, vm("program", image, memory))
+    }
+
     /// One VM that reads Python from the console.
     pub fn repl(memory: Size) -> Result<Self> {
-        Self::generated("REPL", python_vm("python", memory))
+        Self::generated("REPL", vm("python", PYTHON, memory))
     }
 
     /// The VMs of a manifest. A file is looked for beside it; an image also among what the build makes.
@@ -112,11 +120,11 @@ impl Draft {
     }
 }
 
-fn python_vm(name: &str, memory: Size) -> Table {
+fn vm(name: &str, image: &str, memory: Size) -> Table {
     Table::from_iter([
         ("name".to_owned(), Value::from(name)),
         ("machine".to_owned(), Value::from("tiny")),
-        ("image".to_owned(), Value::from(PYTHON)),
+        ("image".to_owned(), Value::from(image)),
         ("memory".to_owned(), Value::from(memory.to_string())),
     ])
 }

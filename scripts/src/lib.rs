@@ -4,6 +4,7 @@
 //! [`session`] runs that command, [`paths::Products`] says where the programs are.
 
 pub mod apt;
+pub mod bench;
 pub mod build;
 pub mod bundle;
 pub mod console;
@@ -16,6 +17,7 @@ pub mod session;
 pub mod setup;
 pub mod size;
 pub mod terminal;
+pub mod test;
 pub mod toolchain;
 pub mod tools;
 pub mod upstream;

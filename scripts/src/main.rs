@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::failure::exit_code;
-use xtask::{build, run, setup};
+use xtask::{bench, build, run, setup, test};
 
 /// Builds, runs, tests and measures TinyVMM
 #[derive(Debug, Parser)]
@@ -27,6 +27,10 @@ enum Task {
     Build(build::Build),
     /// Boot a Python script, a manifest's VMs or a bundle in QEMU
     Run(run::Run),
+    /// Run every check and test
+    Test(test::Test),
+    /// Measure the project's figures
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         Task::Setup(setup) => setup.execute(),
         Task::Build(build) => build.execute(),
         Task::Run(run) => run.execute(),
+        Task::Test(test) => test.execute(),
+        Task::Bench(bench) => bench.execute(),
     };
     let code = result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -126,7 +126,8 @@ fn show(title: &str, lines: &Receiver<Status>) {
     }
     match stderr().is_terminal() {
         true => show_bar(title, last, lines),
-        false => show_lines(title, start, lines),
+        // A pipe gets one line: the step's result follows.
+        false => eprintln!("{title} ..."),
     }
 }
 
@@ -150,12 +151,6 @@ fn show_bar(title: &str, last: Option<Status>, lines: &Receiver<Status>) {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn show_lines(title: &str, start: Instant, lines: &Receiver<Status>) {
-    eprintln!("{title} ...");
-    lines.iter().for_each(drop);
-    eprintln!("{title}: took {} s", start.elapsed().as_secs());
 }
 
 #[cfg(test)]

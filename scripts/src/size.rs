@@ -22,7 +22,7 @@ impl Size {
 
     /// The size for QEMU's `-m`.
     pub fn for_qemu(self) -> String {
-        format!("{}K", self.0 >> 10)
+        self.to_string().replace("iB", "")
     }
 }
 
@@ -78,5 +78,6 @@ mod tests {
         assert_eq!(Size::mib(16).to_string(), "16MiB");
         assert_eq!(Size::mib(2048).to_string(), "2GiB");
         assert_eq!(Size(68 << 10).to_string(), "68KiB");
+        assert_eq!(Size(68 << 10).for_qemu(), "68K");
     }
 }

@@ -1,6 +1,7 @@
 //! The Rust toolchain that `rust-toolchain.toml` pins, and the tools that come with it.
 
-use crate::paths::root;
+use crate::paths::{root, target_dir};
+use crate::upstream;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -80,9 +81,10 @@ fn rustc(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// `cargo` in the workspace, with the target directory that the products belong to.
+/// `cargo` in the workspace, with the target directory that the products belong to and MicroPython's source.
 pub fn cargo(subcommand: &str) -> Result<Command> {
     let mut command = Command::new("cargo");
-    command.current_dir(root()).arg(subcommand).env("CARGO_TARGET_DIR", crate::paths::target_dir()?);
+    command.current_dir(root()).arg(subcommand);
+    command.env("CARGO_TARGET_DIR", target_dir()?).env(upstream::DIRECTORY_VARIABLE, upstream::directory()?);
     Ok(command)
 }
