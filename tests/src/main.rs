@@ -1,2 +1,43 @@
-//! Stub.
-fn main() {}
+//! Tests that boot the real hypervisor in QEMU, or run the command as a user does: one test a boot.
+//!
+//! `cargo xtask test` builds what they boot and runs them. Each test prints, if it fails, all of the
+//! console that it saw.
+
+mod boot;
+mod bundles;
+mod command;
+mod console;
+mod dialogue;
+mod faults;
+mod hypercalls;
+mod isolation;
+mod process;
+mod python;
+mod repl;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Emulators that run at a time: each wants a core.
+const PARALLEL: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(PARALLEL);
+    let groups = [
+        bundles::tests(),
+        command::tests(),
+        faults::tests(),
+        hypercalls::tests(),
+        isolation::tests(),
+        python::tests(),
+        repl::tests(),
+    ];
+    libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
+}
+
+/// A test that fails with the error of `run`.
+fn test(name: impl Into<String>, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, || run().map_err(|error| format!("{error:?}").into()))
+}

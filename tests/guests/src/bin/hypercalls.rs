@@ -1,0 +1,122 @@
+//! Makes every hypercall with good and bad arguments. Prints a line for each result that is not as the
+//! ABI says; the exit code is the number of them.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS};
+use guest_rt::{entry, hypercall, info, println};
+
+entry!(main);
+
+static FAILURES: AtomicU8 = AtomicU8::new(0);
+
+/// More than the longest string of a PUTS, without a NUL; the NUL after it is just too far.
+static LONG: [u8; TOO_LONG + 1] = {
+    let mut text = [b'x'; TOO_LONG + 1];
+    text[TOO_LONG] = 0;
+    text
+};
+const TOO_LONG: usize = 1 + (64 << 10);
+
+fn main() -> u8 {
+    unknown_numbers();
+    good_calls();
+    bad_strings();
+    bad_buffers();
+    read_only_buffers();
+    println!("checked");
+    FAILURES.load(Ordering::Relaxed)
+}
+
+/// Makes a call and compares its result.
+fn check(what: &str, number: u64, args: [u64; 2], expected: i64) {
+    // SAFETY: the calls of this program write only where a good result is not expected, or to `scratch`.
+    let result = unsafe { hypercall::hvc(number, args[0], args[1]) };
+    if result != expected {
+        println!("FAIL {what}: call {number:#x} {args:#x?} gave {result}, expected {expected}");
+        FAILURES.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn unknown_numbers() {
+    for number in [5, 0xF, 0x14, 0x1F, 0x20, 0x30, 0x50, 0x1000, 0x7FFF_FFFF, 1 << 32, 1 << 62, 1 << 63] {
+        check("unknown number", number, [0, 0], -ENOSYS);
+    }
+    // The number is all of X0, not its low half.
+    check("number with high bits", 1 << 32 | abi::VERSION, [0, 0], -ENOSYS);
+}
+
+fn good_calls() {
+    check("version", abi::VERSION, [0, 0], i64::from(abi::ABI_VERSION));
+    // The base group and the console group.
+    check("features", abi::FEATURES, [0, 0], 1 << 0 | 1 << (abi::CONSOLE_WRITE / 8));
+    check("features past the last word", abi::FEATURES, [1, 0], 0);
+    check("features far past the last word", abi::FEATURES, [u64::MAX, 0], 0);
+    check("putchar", abi::PUTCHAR, [u64::from(b'c'), 0], 0);
+    check("puts", abi::PUTS, [address(b"text\n\0"), 0], 5);
+    check("puts of nothing", abi::PUTS, [address(b"\0"), 0], 0);
+    check("write", abi::CONSOLE_WRITE, [address(b"bytes\r\n"), 7], 7);
+    check("write of nothing", abi::CONSOLE_WRITE, [address(b""), 0], 0);
+    check("poll", abi::CONSOLE_POLL, [0, 0], 0);
+    check("read without input", abi::CONSOLE_READ, [address(&[0; 8]), 8], 0);
+}
+
+fn bad_strings() {
+    let end = info::ram_size();
+    check("puts at the end of RAM", abi::PUTS, [end, 0], -EFAULT);
+    check("puts far outside", abi::PUTS, [0x4000_0000, 0], -EFAULT);
+    check("puts at the last address", abi::PUTS, [u64::MAX, 0], -EFAULT);
+    check("puts too long", abi::PUTS, [address(&LONG), 0], -EINVAL);
+    check(
+        "puts of the longest",
+        abi::PUTS,
+        [address(&LONG[1..]), 0],
+        i64::try_from(TOO_LONG - 1).unwrap_or(-1),
+    );
+    // The stack starts at the end of RAM; its last bytes are nobody's.
+    fill(end - 16, b'y');
+    check("puts across the end of RAM", abi::PUTS, [end - 16, 0], -EFAULT);
+}
+
+fn bad_buffers() {
+    let end = info::ram_size();
+    for (call, name) in [(abi::CONSOLE_WRITE, "write"), (abi::CONSOLE_READ, "read")] {
+        for (start, length) in [
+            (end, 1),
+            (end - 8, 9),
+            (0, end + 1),
+            (0, u64::MAX),
+            (u64::MAX, 1),
+            (u64::MAX, u64::MAX),
+            (u64::MAX - 7, 16),
+            (end - 1, u64::MAX),
+            (0x10000, u64::MAX - 0xFFFF),
+            (0x4008_0000, 8),
+            (0x0900_0000, 1),
+            (1 << 63, 1),
+        ] {
+            check(name, call, [start, length], -EFAULT);
+        }
+    }
+}
+
+/// The hypervisor must not write for a guest where the guest may not.
+fn read_only_buffers() {
+    for start in [abi::INFO_PAGE_BASE, abi::VECTORS_BASE, abi::ROM_BASE] {
+        check("read into read-only memory", abi::CONSOLE_READ, [start, 8], -EFAULT);
+    }
+}
+
+fn address(bytes: &[u8]) -> u64 {
+    bytes.as_ptr().expose_provenance() as u64
+}
+
+/// Fills 16 bytes at `start`.
+fn fill(start: u64, byte: u8) {
+    let start = usize::try_from(start).unwrap_or_default();
+    let block: *mut [u8; 16] = core::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the caller names memory of this VM that nothing uses.
+    unsafe { block.write([byte; 16]) }
+}

@@ -1,0 +1,125 @@
+//! Boots made-up bundles.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
+use xtask::paths::{Products, Profile};
+use xtask::qemu::Board;
+use xtask::session;
+
+use crate::console::Console;
+
+/// Longest time that a boot may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A virtual machine to boot.
+pub(crate) struct Vm {
+    name: String,
+    image: String,
+    memory: String,
+    args: Vec<String>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Vm {
+    /// A VM with 1 MiB that boots a program of the build.
+    pub(crate) fn new(name: &str, image: &str) -> Self {
+        Self { name: name.into(), image: image.into(), memory: "1MiB".into(), args: vec![], files: vec![] }
+    }
+
+    /// A VM that runs a Python script, called `main.py`.
+    pub(crate) fn python(name: &str, script: &str) -> Self {
+        Self::new(name, "micropython.elf").memory("4MiB").args(&["main.py"]).file("/main.py", script)
+    }
+
+    /// Has this much memory.
+    pub(crate) fn memory(self, memory: &str) -> Self {
+        Self { memory: memory.into(), ..self }
+    }
+
+    /// Has these arguments, the program's name first.
+    pub(crate) fn args(self, args: &[&str]) -> Self {
+        Self { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..self }
+    }
+
+    /// Has one more file.
+    pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
+        self.files.push((path.into(), data.as_ref().into()));
+        self
+    }
+
+    /// The VM's part of a manifest.
+    fn manifest(&self) -> String {
+        let Self { name, image, memory, args, .. } = self;
+        let head = format!(
+            "[[vm]]\nname = {name:?}\nmachine = \"tiny\"\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\n"
+        );
+        let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
+        head + "[vm.files]\n" + &files.collect::<String>()
+    }
+
+    fn file_name(&self, path: &str) -> String {
+        format!("{}{path}", self.name)
+    }
+}
+
+/// Makes a bundle of `vms`, with the images from the build.
+pub(crate) fn bundle(vms: &[Vm]) -> Result<Vec<u8>> {
+    let products = products()?;
+    let mut files =
+        vec![("tinyvmm.toml".to_owned(), vms.iter().map(Vm::manifest).collect::<String>().into())];
+    for vm in vms {
+        if !files.iter().any(|(name, _)| *name == vm.image) {
+            let path = products.guest(&vm.image);
+            let image = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            files.push((vm.image.clone(), image));
+        }
+        files.extend(vm.files.iter().map(|(path, data)| (vm.file_name(path), data.clone())));
+    }
+    archive(&files)
+}
+
+/// Makes a tar archive.
+pub(crate) fn archive(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, data) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len().try_into()?);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, data.as_slice())?;
+    }
+    Ok(archive.into_inner()?)
+}
+
+/// What `cargo xtask test` has built.
+pub(crate) fn products() -> Result<Products> {
+    Products::of(Profile::Release)
+}
+
+/// Boots these VMs and waits until all have ended.
+pub(crate) fn run(vms: &[Vm]) -> Result<Console> {
+    run_bundle(&bundle(vms)?)
+}
+
+/// Boots a bundle and waits until all its VMs have ended.
+pub(crate) fn run_bundle(bundle: &[u8]) -> Result<Console> {
+    run_on(&Board::default(), bundle, "")
+}
+
+/// Boots a bundle on a board, with arguments for the hypervisor.
+pub(crate) fn run_on(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Console> {
+    let (command, _file) = command(board, bundle, bootargs)?;
+    let captured = session::capture(command, b"", TIMEOUT)?;
+    Ok(Console { output: captured.output, code: captured.code })
+}
+
+/// The command that boots a bundle; the file must outlive it.
+pub(crate) fn command(board: &Board, bundle: &[u8], bootargs: &str) -> Result<(Command, NamedTempFile)> {
+    let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
+    file.write_all(bundle)?;
+    let command = board.command(&products()?.hypervisor(), file.path(), bootargs)?;
+    Ok((command, file))
+}

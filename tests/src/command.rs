@@ -1,0 +1,113 @@
+//! `cargo xtask run` as a user sees it: exit codes, messages, and what happens before QEMU starts.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::process::{file, run, xtask};
+use crate::test;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("command::hello", hello),
+        test("command::exit_code", exit_code),
+        test("command::arguments", arguments),
+        test("command::syntax_error", syntax_error),
+        test("command::missing_script", || refuses("no/such.py", "error: no/such.py: no such file")),
+        test("command::missing_manifest", || refuses("no/such.toml", "error: no/such.toml: no such file")),
+        test("command::missing_bundle", || refuses("no/such.tar", "error: no/such.tar: no such file")),
+        test("command::directory", || refuses("images", "error: images: ")),
+        test("command::manifest_names_missing_file", manifest_names_missing_file),
+        test("command::manifest_with_unknown_key", manifest_with_unknown_key),
+        test("command::bad_bundle", bad_bundle),
+        test("command::timeout", timeout),
+        test("command::dry_run", dry_run),
+        test("command::without_qemu", without_qemu),
+    ]
+}
+
+fn shown(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+/// The input is wrong: exit code 2, one message, and no emulator is started.
+fn refuses(program: &str, message: &str) -> Result<()> {
+    run(xtask(&["run", program])?)?.ends_with(2)?.shows(message).map(drop)
+}
+
+fn hello() -> Result<()> {
+    let console = run(xtask(&["run", "images/hello.py", "you"])?)?;
+    console.ends_with(0)?.shows("Hello, you!\n")?.lacks("tinyvmm: exit code").map(drop)
+}
+
+fn exit_code() -> Result<()> {
+    let (_directory, script) = file("x.py", "import sys; sys.exit(7)")?;
+    run(xtask(&["run", shown(&script)?])?)?.ends_with(7)?.is("").map(drop)
+}
+
+fn arguments() -> Result<()> {
+    let (_directory, script) = file("x.py", "import sys; print(sys.argv)")?;
+    let console = run(xtask(&["run", shown(&script)?, "--timeout", "-x", "a b"])?)?;
+    console.ends_with(0)?.is("['x.py', '--timeout', '-x', 'a b']\n").map(drop)
+}
+
+fn syntax_error() -> Result<()> {
+    let (_directory, script) = file("x.py", "print(")?;
+    run(xtask(&["run", shown(&script)?])?)?.ends_with(1)?.shows("SyntaxError").map(drop)
+}
+
+fn manifest_names_missing_file() -> Result<()> {
+    let manifest = "[[vm]]\nname = \"a\"\nimage = \"micropython.elf\"\nmemory = \"1MiB\"\n\
+                    [vm.files]\n\"/a.py\" = \"b.py\"\n";
+    let (_directory, path) = file("x.toml", manifest)?;
+    refuses(shown(&path)?, "x.toml:6: vm 'a': \"/a.py\" = \"b.py\": no such file")
+}
+
+fn manifest_with_unknown_key() -> Result<()> {
+    let (_directory, path) = file("x.toml", "[[vm]]\ncpus = 1\n")?;
+    refuses(shown(&path)?, "x.toml:2: cpus: unknown key: the keys here are name, machine, ")
+}
+
+/// A bundle is passed on as it is, and it is the hypervisor that refuses it.
+fn bad_bundle() -> Result<()> {
+    let (_directory, path) = file("x.tar", [0x55; 2048])?;
+    let console = run(xtask(&["run", shown(&path)?])?)?;
+    console.ends_with(2)?.shows("[tinyvmm error]")?.shows("bundle: ").map(drop)
+}
+
+fn timeout() -> Result<()> {
+    let (_directory, script) = file("x.py", "print('busy')\nwhile True: pass")?;
+    let console = run(xtask(&["run", "--timeout", "3", shown(&script)?])?)?;
+    console.ends_with(124)?.shows("busy\n")?.shows("error: timed out after 3 s\n").map(drop)
+}
+
+fn dry_run() -> Result<()> {
+    let console = run(xtask(&["run", "--dry-run", "--cpu", "max", "images/hello.py"])?)?;
+    console.ends_with(0)?.shows("qemu-system-aarch64 ")?.shows("-cpu max")?.lacks("semihosting").map(drop)
+}
+
+/// A machine without QEMU, and without a package manager to install it: the message says what is missing.
+fn without_qemu() -> Result<()> {
+    let tools = tempfile::tempdir()?;
+    for tool in ["cargo", "rustc", "rustup"] {
+        let path = which(tool)?;
+        symlink(&path, tools.path().join(tool)).with_context(|| format!("cannot link {path}"))?;
+    }
+    let (_directory, script) = file("x.py", "print('never')")?;
+    let mut command = xtask(&["run", shown(&script)?])?;
+    command.env("PATH", tools.path());
+    run(command)?.ends_with(3)?.shows("qemu-system-aarch64")?.lacks("never").map(drop)
+}
+
+fn which(tool: &str) -> Result<String> {
+    let path = std::env::var("PATH").context("no PATH")?;
+    let found = path
+        .split(':')
+        .map(|directory| format!("{directory}/{tool}"))
+        .find(|path| fs::metadata(path).is_ok());
+    ensure!(found.is_some(), "no {tool} on PATH");
+    found.context("no such tool")
+}

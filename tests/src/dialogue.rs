@@ -1,0 +1,110 @@
+//! Boots that are talked to: what is typed depends on what was printed.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
+use xtask::console::ExitFilter;
+use xtask::qemu::Board;
+
+use crate::boot::{self, Vm};
+use crate::console::Console;
+
+/// Longest time to wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A boot that waits for what is typed. Killed when dropped.
+pub(crate) struct Dialogue {
+    qemu: Child,
+    keyboard: ChildStdin,
+    screen: Receiver<Vec<u8>>,
+    filter: ExitFilter,
+    /// All that was printed, with LF line ends.
+    seen: String,
+    /// How much of it was expected already.
+    expected: usize,
+    _bundle: NamedTempFile,
+}
+
+impl Dialogue {
+    /// Boots these VMs.
+    pub(crate) fn start(vms: &[Vm]) -> Result<Self> {
+        let (mut command, bundle) = boot::command(&Board::default(), &boot::bundle(vms)?, "")?;
+        let mut qemu =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
+        let keyboard = qemu.stdin.take().context("no standard input")?;
+        let screen = follow(qemu.stdout.take().context("no standard output")?);
+        let (filter, seen) = (ExitFilter::default(), String::new());
+        Ok(Self { qemu, keyboard, screen, filter, seen, expected: 0, _bundle: bundle })
+    }
+
+    /// Types `keys`.
+    pub(crate) fn types(&mut self, keys: &str) -> Result<&mut Self> {
+        self.keyboard.write_all(keys.as_bytes())?;
+        self.keyboard.flush()?;
+        Ok(self)
+    }
+
+    /// Waits until `text` is printed, after what was expected before.
+    pub(crate) fn expects(&mut self, text: &str) -> Result<&mut Self> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(start) = self.seen[self.expected..].find(text) {
+                self.expected += start + text.len();
+                return Ok(self);
+            }
+            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.shown(&bytes),
+                Err(error) => bail!("{text:?} did not come: {error}; console:\n{}\n---", self.seen),
+            }
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) fn ends(mut self) -> Result<Console> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.shown(&bytes),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(error) => bail!("it did not end: {error}; console:\n{}\n---", self.seen),
+            }
+        }
+        match std::mem::take(&mut self.filter).finish() {
+            Ok(code) => Ok(Console { output: std::mem::take(&mut self.seen), code }),
+            Err(_) => bail!("it ended without an exit code; console:\n{}\n---", self.seen),
+        }
+    }
+
+    fn shown(&mut self, bytes: &[u8]) {
+        let mut passed = self.filter.feed(bytes);
+        passed.extend(self.filter.flush());
+        self.seen.push_str(&String::from_utf8_lossy(&passed).replace('\r', ""));
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+/// Reads in another thread, so that waiting for output can end in time.
+fn follow(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            if sender.send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
