@@ -1,2 +1,23 @@
+//! TinyVMM: a type-1 hypervisor for 64-bit Arm whose guests are Python programs.
+//!
+//! The binary `vmm` is the hypervisor; its story is told in `main.rs`. This library holds all that it is made
+//! of. What is not bound to the machine, which is most of it, also compiles and is tested on the
+//! developer's machine; the build tool uses [`bundle`] to check manifests before it boots them.
 #![no_std]
-//! Stub.
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod arch;
+#[cfg(target_os = "none")]
+pub mod boot;
+pub mod bundle;
+pub mod console;
+pub mod device_tree;
+pub mod hypercall;
+pub mod logger;
+pub mod memory;
+pub mod platform;
+pub mod scheduler;
+pub mod vm;

@@ -1,0 +1,286 @@
+//! A core as the hypervisor sets it up, and the vCPU that has it.
+
+use super::{
+    context::{GuestRegisters, PSTATE_EL1H_MASKED, VcpuContext},
+    mmu::physical_address_size,
+    registers::{isb, read_register, write_register},
+    syndrome::{Syndrome, class},
+    tlb,
+    world_switch::{self, Vector},
+};
+use aarch64_cpu::registers::{
+    CNTHCTL_EL2, CNTVOFF_EL2, CPTR_EL2, CurrentEL, HCR_EL2, ID_AA64MMFR1_EL1, ID_AA64PFR0_EL1, MDCR_EL2, MPIDR_EL1,
+    Readable, VBAR_EL2, VTCR_EL2, Writeable,
+};
+
+/// Whether the boot loader entered at EL2.
+#[must_use]
+pub fn is_at_el2() -> bool {
+    CurrentEL.read(CurrentEL::EL) == 2
+}
+
+/// This core's `MPIDR_EL1` affinity.
+#[must_use]
+pub fn core_id() -> u64 {
+    MPIDR_EL1.get() & 0xff_00ff_ffff
+}
+
+/// Installs the exception vectors.
+pub fn install_vectors() {
+    unsafe extern "C" {
+        static exception_vectors: u8;
+    }
+    VBAR_EL2.set((&raw const exception_vectors).addr() as u64);
+    isb();
+}
+
+/// `CPTR_EL2` without FP/SIMD trap: its RES1 bits, which trap SVE and SME where they exist, and trace.
+const CPTR: u64 = 0x33ff | 1 << 20;
+/// `CPTR_EL2.TFP`: FP/SIMD accesses trap.
+const CPTR_TRAP_FP: u64 = 1 << 10;
+
+/// Sets this core up for guests: what they may do by themselves, and what traps.
+pub fn init() {
+    HCR_EL2.set(hcr());
+    CPTR_EL2.set(CPTR | CPTR_TRAP_FP);
+    MDCR_EL2.set(mdcr());
+    VTCR_EL2.set(vtcr());
+    // Guests read the counters; the physical timer traps. Their clock is the physical one.
+    CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCTEN::SET + CNTHCTL_EL2::EL1PCEN::CLEAR);
+    CNTVOFF_EL2.set(0);
+    let midr = read_register!("midr_el1");
+    // SAFETY: EL2 does not depend on these: identification that guests see, and traps.
+    unsafe {
+        write_register!("vpidr_el2", midr);
+        write_register!("hstr_el2", 0);
+        disable_newer_controls();
+    }
+    isb();
+}
+
+/// `HCR_EL2`: stage 2 on, with default cacheable memory while a guest's MMU is off; interrupts come to
+/// EL2; `WFI`, `SMC`, set/way maintenance and implementation-defined registers trap. Pointer authentication,
+/// memory tagging and all that is newer stays off.
+fn hcr() -> u64 {
+    let mut value = (HCR_EL2::VM::SET
+        + HCR_EL2::SWIO::SET
+        + HCR_EL2::FMO::SET
+        + HCR_EL2::IMO::SET
+        + HCR_EL2::AMO::SET
+        + HCR_EL2::DC::SET
+        + HCR_EL2::TWI::SET
+        + HCR_EL2::TSC::SET
+        + HCR_EL2::TIDCP::SET
+        + HCR_EL2::TACR::SET
+        + HCR_EL2::TSW::SET
+        + HCR_EL2::RW::EL1IsAarch64)
+        .value;
+    if ID_AA64PFR0_EL1.get() >> 28 & 0xf != 0 {
+        value |= 1 << 36; // TERR: error records (FEAT_RAS)
+    }
+    if ID_AA64MMFR1_EL1.get() >> 16 & 0xf != 0 {
+        value |= 1 << 35; // TLOR: limited ordering regions (FEAT_LOR)
+    }
+    value
+}
+
+/// `MDCR_EL2`: debug and performance monitors trap. `HPMN` is the number of counters there are.
+fn mdcr() -> u64 {
+    const TPMCR: u64 = 1 << 5;
+    const TPM: u64 = 1 << 6;
+    const TDA: u64 = 1 << 9;
+    const TDOSA: u64 = 1 << 10;
+    const TDRA: u64 = 1 << 11;
+    let dfr0 = read_register!("id_aa64dfr0_el1");
+    let monitors = match dfr0 >> 8 & 0xf {
+        0 | 0xf => 0,
+        _ => TPMCR | TPM | read_register!("pmcr_el0") >> 11 & 0x1f,
+    };
+    TDA | TDOSA | TDRA | monitors
+}
+
+/// `VTCR_EL2`: 39-bit guest physical addresses from level 1, walks inner shareable and cacheable.
+fn vtcr() -> u64 {
+    let sixteen_bit_vmids = if vmid_bits() == 16 { 1 << 19 } else { 0 };
+    1 << 31 | sixteen_bit_vmids | physical_address_size() << 16 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 0b01 << 6 | (64 - 39)
+}
+
+/// Width of a VMID on this core.
+#[must_use]
+pub fn vmid_bits() -> u32 {
+    if ID_AA64MMFR1_EL1.get() >> 4 & 0xf == 0b0010 { 16 } else { 8 }
+}
+
+/// Clears the controls of extensions whose reset value is unknown.
+///
+/// # Safety
+/// Called on a core that runs no guest.
+unsafe fn disable_newer_controls() {
+    if ID_AA64MMFR1_EL1.get() >> 40 & 0xf != 0 {
+        // SAFETY: HCRX_EL2 (FEAT_HCX): nothing newer for guests.
+        unsafe { write_register!("s3_4_c1_c2_2", 0) };
+    }
+    if read_register!("id_aa64mmfr0_el1") >> 56 != 0 {
+        // SAFETY: HFGRTR_EL2, HFGWTR_EL2, HFGITR_EL2, HDFGRTR_EL2, HDFGWTR_EL2 (FEAT_FGT): no further traps.
+        unsafe {
+            write_register!("s3_4_c1_c1_4", 0);
+            write_register!("s3_4_c1_c1_5", 0);
+            write_register!("s3_4_c1_c1_6", 0);
+            write_register!("s3_4_c3_c1_4", 0);
+            write_register!("s3_4_c3_c1_5", 0);
+        }
+    }
+}
+
+impl VcpuContext {
+    /// Gives the core to this vCPU. `vttbr` says which tables and which VMID are its VM's.
+    ///
+    /// # Safety
+    /// The tables let the guest reach nothing but its own memory, and outlive the returned value.
+    pub unsafe fn load(&mut self, vttbr: u64) -> LoadedVcpu<'_> {
+        self.el1.restore();
+        // SAFETY: identification and translation of the guest only.
+        unsafe {
+            write_register!("vmpidr_el2", self.vmpidr);
+            write_register!("vttbr_el2", vttbr);
+        }
+        isb();
+        LoadedVcpu { context: self, owns_fp: false }
+    }
+}
+
+/// A vCPU whose registers are in the core. Dropping it takes them out again.
+pub struct LoadedVcpu<'a> {
+    context: &'a mut VcpuContext,
+    owns_fp: bool,
+}
+
+/// Why a guest came back to the hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// `HVC #0`. PC is behind it.
+    Hypercall,
+    /// `SMC #0`. PC is at the instruction.
+    SecureCall,
+    /// `WFI`. PC is behind it.
+    Wait,
+    /// A wait that ends by itself: `WFE`, or one with a time-out. PC is behind it.
+    Yield,
+    /// FP/SIMD was used while it trapped. PC is at the instruction.
+    Fp,
+    /// An exception that the guest was not prepared for: vector `n` of those the `tiny` machine starts with.
+    Unhandled(u64),
+    /// An access to what is not there, or not allowed. PC is at the instruction.
+    Fault(Syndrome),
+    /// Something that guests do not have. PC is at the instruction.
+    Undefined,
+    /// A physical interrupt is pending.
+    Interrupt,
+    /// A system error.
+    SystemError(Syndrome),
+}
+
+impl LoadedVcpu<'_> {
+    /// The registers that every exit saves.
+    #[inline]
+    pub fn registers(&mut self) -> &mut GuestRegisters {
+        &mut self.context.registers
+    }
+
+    /// Runs the guest until it needs the hypervisor.
+    #[inline]
+    pub fn run(&mut self) -> Exit {
+        // SAFETY: this value says that the vCPU is loaded.
+        match unsafe { world_switch::enter(&raw mut self.context.registers) } {
+            Vector::Synchronous => self.decode(Syndrome(read_register!("esr_el2"))),
+            Vector::Irq | Vector::Fiq => Exit::Interrupt,
+            Vector::SError => Exit::SystemError(Syndrome(read_register!("esr_el2"))),
+        }
+    }
+
+    #[inline]
+    fn decode(&mut self, syndrome: Syndrome) -> Exit {
+        match syndrome.class() {
+            class::HVC if syndrome.immediate() == 0 => Exit::Hypercall,
+            class::HVC => self.decode_hvc(syndrome.immediate()),
+            class::SMC if syndrome.immediate() == 0 => Exit::SecureCall,
+            class::WAIT => {
+                self.skip_instruction();
+                if syndrome.is_wfi() { Exit::Wait } else { Exit::Yield }
+            }
+            class::FP => Exit::Fp,
+            class::INSTRUCTION_ABORT | class::DATA_ABORT => Exit::Fault(syndrome),
+            _ => Exit::Undefined,
+        }
+    }
+
+    /// An `HVC` with an immediate: one of the initial vectors, or else undefined.
+    fn decode_hvc(&mut self, immediate: u64) -> Exit {
+        let at = self.context.registers.pc.wrapping_sub(4);
+        if let Some(vector) = super::context::initial_vector(at, immediate) {
+            return Exit::Unhandled(vector);
+        }
+        self.context.registers.pc = at;
+        Exit::Undefined
+    }
+
+    /// Moves PC behind the instruction that trapped.
+    pub fn skip_instruction(&mut self) {
+        self.context.registers.pc = self.context.registers.pc.wrapping_add(4);
+    }
+
+    /// Lets the guest use FP/SIMD until it loses the core.
+    pub fn enable_fp(&mut self) {
+        CPTR_EL2.set(CPTR);
+        isb();
+        // SAFETY: FP/SIMD no longer traps.
+        unsafe { world_switch::restore_fp(&raw const self.context.fp) };
+        self.owns_fp = true;
+    }
+
+    /// Makes the guest take an undefined instruction exception at its PC (Arm ARM, D1.3.6).
+    pub fn inject_undefined(&mut self) {
+        /// An undefined instruction, 32 bits long.
+        const UNKNOWN_REASON: u64 = 1 << 25;
+        let registers = &mut self.context.registers;
+        let vector = read_register!("vbar_el1").wrapping_add(super::context::vector_offset(registers.pstate));
+        // SAFETY: the guest's own registers.
+        unsafe {
+            write_register!("esr_el1", UNKNOWN_REASON);
+            write_register!("elr_el1", registers.pc);
+            write_register!("spsr_el1", registers.pstate);
+        }
+        registers.pc = vector;
+        registers.pstate = PSTATE_EL1H_MASKED;
+    }
+
+    /// The guest physical address of a stage 2 fault, and the guest virtual one.
+    #[must_use]
+    pub fn fault_address(&self) -> (u64, u64) {
+        let far = read_register!("far_el2");
+        let page = (read_register!("hpfar_el2") >> 4 & 0xff_ffff_ffff) << 12;
+        (page | far & 0xfff, far)
+    }
+
+    /// The exception that the guest took itself: its syndrome, its PC, the fault address.
+    #[must_use]
+    pub fn own_exception(&self) -> (Syndrome, u64, u64) {
+        (Syndrome(read_register!("esr_el1")), read_register!("elr_el1"), read_register!("far_el1"))
+    }
+}
+
+impl Drop for LoadedVcpu<'_> {
+    fn drop(&mut self) {
+        self.context.el1.save();
+        if self.owns_fp {
+            // SAFETY: FP/SIMD does not trap while this vCPU owns it.
+            unsafe { world_switch::save_fp(&raw mut self.context.fp) };
+            CPTR_EL2.set(CPTR | CPTR_TRAP_FP);
+        }
+    }
+}
+
+/// Drops every VMID's cached translations: VMIDs may be given out anew.
+pub fn forget_vmids() {
+    tlb::flush_all_guests();
+}

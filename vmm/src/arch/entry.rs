@@ -1,0 +1,97 @@
+//! The first instructions: the arm64 `Image` header, self-relocation, the stack.
+//!
+//! The boot loader enters with the MMU and data cache off, the device tree's address in `X0`, and every
+//! other core parked (Linux' `Documentation/arch/arm64/booting.rst`). The image has been linked at 0
+//! and may be anywhere at a 4 KiB boundary.
+//!
+//! Until [`super::mmu::enable`] has run, memory is Device-nGnRnE: no unaligned and no exclusive
+//! accesses. The target's `strict-align` takes care of the first; no lock or atomic is touched before.
+
+use core::arch::global_asm;
+
+/// Size of the boot core's stack in bytes. Below it lies an unmapped guard page.
+pub const STACK_SIZE: usize = 32 << 10;
+/// Size of the stack on which exceptions of the hypervisor itself are reported, in bytes.
+pub const PANIC_STACK_SIZE: usize = 8 << 10;
+
+global_asm!(
+    r#"
+    .section .text.head, "ax"
+    .global _start
+_start:
+    b       1f                      // code0
+    nop                             // code1
+    .quad   0                       // text_offset: any 2 MiB aligned base
+    .quad   __image_end - _start    // image_size, stacks and .bss included
+    .quad   0b1010                  // flags: little endian, 4 KiB pages, placed anywhere in memory
+    .quad   0, 0, 0
+    .ascii  "ARM\x64"
+    .long   0
+
+1:  msr     daifset, #0xf
+    mov     x19, x0
+
+    // Clear .bss.
+    adrp    x0, __bss_start
+    add     x0, x0, :lo12:__bss_start
+    adrp    x1, __bss_end
+    add     x1, x1, :lo12:__bss_end
+2:  cmp     x0, x1
+    b.hs    3f
+    stp     xzr, xzr, [x0], #16
+    b       2b
+
+    // Apply the R_AARCH64_RELATIVE relocations, the only kind in a static position independent image.
+3:  adrp    x0, _start
+    adrp    x1, __rela_start
+    add     x1, x1, :lo12:__rela_start
+    adrp    x2, __rela_end
+    add     x2, x2, :lo12:__rela_end
+4:  cmp     x1, x2
+    b.hs    5f
+    ldp     x3, x4, [x1], #16       // offset, type
+    ldr     x5, [x1], #8            // addend
+    add     x5, x5, x0
+    str     x5, [x0, x3]
+    b       4b
+
+5:  adrp    x1, {stack}
+    add     x1, x1, :lo12:{stack}
+    mov     x2, #{stack_end}
+    add     sp, x1, x2
+    mov     x29, xzr
+    mov     x30, xzr
+    mov     x0, x19
+    b       {main}
+    "#,
+    stack = sym STACK,
+    stack_end = const size_of::<GuardedStack<STACK_SIZE>>(),
+    main = sym crate_main,
+);
+
+unsafe extern "C" {
+    #[link_name = "hypervisor_main"]
+    fn crate_main(device_tree: usize) -> !;
+}
+
+/// A stack with an unmapped page at its low end: an overflow faults instead of overwriting data.
+#[repr(C, align(4096))]
+pub(super) struct GuardedStack<const SIZE: usize> {
+    guard: [u8; 4096],
+    stack: [u8; SIZE],
+}
+
+#[unsafe(link_section = ".noinit.stack")]
+static mut STACK: GuardedStack<STACK_SIZE> = GuardedStack { guard: [0; 4096], stack: [0; STACK_SIZE] };
+
+/// The stack on which exceptions of the hypervisor itself are reported, its guard page below.
+#[unsafe(link_section = ".noinit.stack")]
+pub(super) static mut PANIC_STACK: GuardedStack<PANIC_STACK_SIZE> =
+    GuardedStack { guard: [0; 4096], stack: [0; PANIC_STACK_SIZE] };
+
+/// Addresses of the guard pages, which stay unmapped, the lowest first.
+pub(super) fn guard_pages() -> [u64; 2] {
+    let mut pages = [(&raw const STACK).addr() as u64, (&raw const PANIC_STACK).addr() as u64];
+    pages.sort_unstable();
+    pages
+}

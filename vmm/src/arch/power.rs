@@ -1,0 +1,42 @@
+//! Switching the machine off.
+
+use crate::{console, platform::Psci};
+use core::fmt;
+use smccc::{Hvc, Smc, psci};
+use spin::Once;
+
+/// Exit code when the hypervisor itself fails, as a Rust process's.
+pub const FATAL_EXIT_CODE: u8 = 101;
+
+static PSCI: Once<Psci> = Once::new();
+
+/// Remembers how the firmware is called.
+pub fn init(method: Psci) {
+    PSCI.call_once(|| method);
+}
+
+/// Says with which code the run ends, and switches the machine off; without a firmware call for that, the
+/// core sleeps for ever.
+pub fn end(code: u8) -> ! {
+    console::write_exit_line(code);
+    off()
+}
+
+/// Reports a failure that the hypervisor cannot survive, and ends the run.
+pub fn fatal(message: fmt::Arguments<'_>) -> ! {
+    // SAFETY: the machine is switched off.
+    unsafe { console::emergency(format_args!("[tinyvmm error] {message}"), FATAL_EXIT_CODE) };
+    off()
+}
+
+fn off() -> ! {
+    // An error leaves the core asleep below.
+    let _ = match PSCI.get() {
+        Some(Psci::Smc) => psci::system_off::<Smc>(),
+        Some(Psci::Hvc) => psci::system_off::<Hvc>(),
+        None => Ok(()),
+    };
+    loop {
+        aarch64_cpu::asm::wfi();
+    }
+}

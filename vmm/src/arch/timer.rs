@@ -1,0 +1,40 @@
+//! The architected timer: the clock, and EL2's own alarm (Arm ARM, D12 "The Generic Timer").
+
+use super::registers::{isb, read_register};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTHP_CTL_EL2, CNTPCT_EL0, Readable, Writeable};
+
+/// Ticks since the machine was switched on.
+#[must_use]
+pub fn now() -> u64 {
+    // The counter may be read ahead of earlier instructions otherwise.
+    isb();
+    CNTPCT_EL0.get()
+}
+
+/// Ticks a second.
+#[must_use]
+pub fn frequency() -> u64 {
+    CNTFRQ_EL0.get()
+}
+
+/// Raises EL2's timer interrupt when the clock reaches `deadline`, or never.
+pub fn set_alarm(deadline: Option<u64>) {
+    let Some(deadline) = deadline else {
+        CNTHP_CTL_EL2.write(CNTHP_CTL_EL2::ENABLE::CLEAR);
+        return isb();
+    };
+    // SAFETY: EL2's own timer.
+    unsafe { super::registers::write_register!("cnthp_cval_el2", deadline) };
+    CNTHP_CTL_EL2.write(CNTHP_CTL_EL2::ENABLE::SET + CNTHP_CTL_EL2::IMASK::CLEAR);
+    isb();
+}
+
+/// When the loaded vCPU's virtual timer is due: `CNTV_CVAL_EL0` if the timer is enabled and not masked.
+/// Guests see the physical clock (`CNTVOFF_EL2` is 0).
+#[must_use]
+pub fn guest_deadline() -> Option<u64> {
+    const ENABLE: u64 = 1 << 0;
+    const MASKED: u64 = 1 << 1;
+    let control = read_register!("cntv_ctl_el0");
+    (control & (ENABLE | MASKED) == ENABLE).then(|| read_register!("cntv_cval_el0"))
+}

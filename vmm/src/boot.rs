@@ -1,0 +1,185 @@
+//! The steps of a boot, in the order in which `main.rs` takes them.
+
+use crate::{
+    arch::{
+        cpu, gic,
+        mmu::{self, Kind},
+        power,
+    },
+    bundle::{Bundle, BundleError},
+    console::{self, Device, Style},
+    device_tree, logger,
+    memory::{
+        self,
+        heap::FRAMES,
+        page_table::{ADDRESS_LIMIT, PAGE_SIZE},
+    },
+    platform::{GicCpus, Platform, Psci, Required},
+    vm::{self, BuildError, Vcpu},
+};
+use alloc::{boxed::Box, vec::Vec};
+use core::{fmt, ops::Range};
+
+/// Exit code of a run whose bundle, manifest or images are no good.
+pub const BAD_BUNDLE_EXIT_CODE: u8 = 2;
+
+/// Why no VM was started.
+#[derive(Debug)]
+pub enum Error {
+    /// The bundle or its manifest is wrong.
+    Bundle(BundleError),
+    /// A VM cannot be built.
+    Vm(BuildError),
+    /// The command line is wrong.
+    Bootarg(&'static str, &'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundle(error) => error.fmt(f),
+            Self::Vm(error) => error.fmt(f),
+            Self::Bootarg(name, expected) => write!(f, "command line: {name}= wants {expected}"),
+        }
+    }
+}
+
+/// The device tree that the boot loader passed; without one there is not even a console to complain on.
+///
+/// # Safety
+/// Called once, before memory is handed out. `address` is what the boot loader left in `X0`.
+#[must_use]
+pub unsafe fn find_device_tree(address: usize) -> &'static [u8] {
+    if address % 8 == 0 && address != 0 {
+        let start = core::ptr::with_exposed_provenance::<u8>(address);
+        // SAFETY: the boot protocol's promise; the magic number is checked before more than the header is
+        // read, and nothing changes the tree.
+        unsafe {
+            let header = core::slice::from_raw_parts(start, device_tree::HEADER_SIZE);
+            if let Ok(size) = device_tree::total_size(header) {
+                return core::slice::from_raw_parts(start, size);
+            }
+        }
+    }
+    power::fatal(format_args!("X0 = {address:#x} is not the address of a device tree"))
+}
+
+/// Where the device tree is, in whole pages.
+fn pages_of(bytes: &[u8]) -> Range<u64> {
+    let range = bytes.as_ptr_range();
+    let (start, end) = (range.start.addr() as u64, range.end.addr() as u64);
+    start - start % PAGE_SIZE..end.next_multiple_of(PAGE_SIZE)
+}
+
+/// Stops with a message unless the core is at EL2.
+pub fn require_el2(tree: &[u8]) {
+    if cpu::is_at_el2() {
+        return;
+    }
+    if let Ok(platform) = Platform::from_device_tree(tree) {
+        // Without EL2, the firmware's caller is a guest or QEMU's own stand-in for it.
+        power::init(platform.psci.unwrap_or(Psci::Hvc));
+        if let Some(uart) = &platform.uart {
+            // SAFETY: the MMU is off.
+            drop(unsafe { Device::open(uart) });
+        }
+    }
+    power::fatal(format_args!(
+        "entered at EL1, but a hypervisor needs EL2: start QEMU with -machine virt,virtualization=on, or a board's firmware without one"
+    ))
+}
+
+/// Turns the MMU and caches on.
+///
+/// # Safety
+/// Called once, at EL2, with the MMU off.
+pub unsafe fn enable_mmu(tree: &[u8]) {
+    // SAFETY: the caller's promise.
+    unsafe { mmu::enable(pages_of(tree)) };
+}
+
+/// Reads the device tree and starts the console and the log.
+#[must_use]
+pub fn discover(tree: &'static [u8]) -> Platform<'static> {
+    let platform = Platform::from_device_tree(tree).unwrap_or_else(|error| power::fatal(format_args!("{error}")));
+    if let Some(psci) = platform.psci {
+        power::init(psci);
+    }
+    if let Some(uart) = &platform.uart {
+        map(uart.registers.clone(), Kind::Device);
+        // SAFETY: just mapped.
+        console::init(unsafe { Device::open(uart) });
+    }
+    logger::init();
+    platform
+}
+
+/// Takes charge of memory, the interrupt controller and this core.
+pub fn take_over(board: &Required<'_>, platform: &Platform<'_>, tree: &[u8]) {
+    let own = [mmu::image_range(), pages_of(tree)];
+    let unmapped = all(&[&own, &platform.unmapped]);
+    for range in board.memory {
+        memory::subtract(range.clone(), &unmapped, PAGE_SIZE, &mut |part| map(part, Kind::Data));
+    }
+    let kept = all(&[&unmapped, &platform.reserved, core::slice::from_ref(&board.bundle)]);
+    for range in board.memory {
+        // SAFETY: RAM that has just been mapped, without what is in use.
+        memory::subtract(range.clone(), &kept, PAGE_SIZE, &mut |free| unsafe { FRAMES.add(free) });
+    }
+
+    map(board.gic.distributor.clone(), Kind::Device);
+    match &board.gic.cpus {
+        GicCpus::Interface(registers) => map(registers.clone(), Kind::Device),
+        GicCpus::Redistributors(regions) => regions.iter().for_each(|region| map(region.clone(), Kind::Device)),
+    }
+    // SAFETY: just mapped.
+    if !unsafe { gic::init(board.gic) } {
+        power::fatal(format_args!("the interrupt controller has no redistributor for core {:#x}", cpu::core_id()));
+    }
+    cpu::init();
+}
+
+/// Builds all VMs of the bundle, or none.
+pub fn build_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<Vec<(Box<Vcpu>, u8)>, Error> {
+    set_console_size(platform)?;
+    let bundle = Bundle::parse(bundle_bytes(board)).map_err(Error::Bundle)?;
+    let manifest = bundle.manifest().map_err(Error::Bundle)?;
+    logger::set_level(platform.bootarg("loglevel"), manifest.loglevel)
+        .map_err(|_| Error::Bootarg("loglevel", "off, error, warn, info, debug or trace"))?;
+    console::set_style(if manifest.vms.len() > 1 { Style::Prefixed } else { Style::Bare });
+    log::debug!("{} VMs, {} KiB of memory free", manifest.vms.len(), FRAMES.free() >> 10);
+    vm::build(&bundle, &manifest.vms, &FRAMES).map_err(Error::Vm)
+}
+
+fn set_console_size(platform: &Platform<'_>) -> Result<(), Error> {
+    match platform.bootarg("console") {
+        Some(size) if !console::set_size(size) => Err(Error::Bootarg("console", "ROWSxCOLUMNS, as in 24x80")),
+        _ => Ok(()),
+    }
+}
+
+/// The bundle that the boot loader has put into memory, or as much of it as is in RAM.
+fn bundle_bytes(board: &Required<'_>) -> &'static [u8] {
+    let Range { start, end } = board.bundle;
+    let inside = board.memory.iter().any(|ram| ram.start <= start && end <= ram.end);
+    let (Ok(start), Ok(len), true) = (usize::try_from(start), usize::try_from(end - start), inside) else {
+        return &[];
+    };
+    // SAFETY: RAM, mapped, and kept from the frame allocator for ever.
+    unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(start), len) }
+}
+
+/// Room for all ranges that are kept from use on a board.
+type Kept = heapless::Vec<Range<u64>, 64>;
+
+fn all(lists: &[&[Range<u64>]]) -> Kept {
+    lists.iter().flat_map(|list| list.iter().cloned()).collect()
+}
+
+/// Maps what lies below the end of EL2's address space; a board's RAM beyond it stays unused.
+fn map(range: Range<u64>, kind: Kind) {
+    let range = range.start..range.end.min(ADDRESS_LIMIT);
+    if let Err(error) = mmu::map(range.clone(), kind) {
+        power::fatal(format_args!("cannot map {:#x}..{:#x}: {error}", range.start, range.end));
+    }
+}

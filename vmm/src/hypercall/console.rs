@@ -1,0 +1,49 @@
+//! Group 0x10: the console as bytes.
+
+use super::{Errno, basic::CHUNK};
+use crate::{console, vm::Vm};
+
+/// Most bytes that one call writes: a guest that wants more calls again, so that no call takes long.
+const MAX_WRITE: u64 = 4096;
+
+/// WRITE.
+pub(super) fn write(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
+    let mut rest = vm.memory.check(address, len)?.truncate(MAX_WRITE);
+    let written = rest.len();
+    let mut buffer = [0; CHUNK];
+    while !rest.is_empty() {
+        let count = vm.memory.read(rest, &mut buffer);
+        vm.write(&buffer[..count]);
+        rest = rest.skip(count as u64);
+    }
+    Ok(written)
+}
+
+/// READ.
+pub(super) fn read(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
+    let mut rest = vm.memory.check(address, len)?;
+    let mut buffer = [0; CHUNK];
+    let mut total = 0;
+    while !rest.is_empty() {
+        let wanted = usize::try_from(rest.len()).unwrap_or(CHUNK).min(CHUNK);
+        let count = vm.console.read(&mut buffer[..wanted]);
+        vm.memory.write(rest, &buffer[..count]);
+        total += count as u64;
+        rest = rest.skip(count as u64);
+        if count < wanted {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// POLL.
+pub(super) fn poll(vm: &Vm) -> u64 {
+    vm.console.waiting() as u64
+}
+
+/// SIZE.
+pub(super) fn size() -> u64 {
+    let (rows, columns) = console::size();
+    u64::from(rows) << 16 | u64::from(columns)
+}

@@ -1,0 +1,165 @@
+//! Hypercalls: one file for each group of the ABI.
+//!
+//! Nothing here allocates, and nothing a guest passes is used before it has been checked.
+
+mod basic;
+mod console;
+
+use crate::{arch::context::GuestRegisters, memory::guest::BadAddress, vm::Vm};
+use tinyvmm_abi as abi;
+
+/// What a guest gets instead of a result: a number of [`tinyvmm_abi`], positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i64);
+
+impl From<BadAddress> for Errno {
+    fn from(_: BadAddress) -> Self {
+        Self(BadAddress::ERRNO)
+    }
+}
+
+/// How the guest goes on after a hypercall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// With the next instruction.
+    Continue,
+    /// Not at all: the VM ends with this code.
+    Exit(u8),
+}
+
+/// Calls of the SMC Calling Convention (Arm DEN0028) have this bit set.
+const SMCCC: u64 = 1 << 31;
+
+/// Carries out the hypercall that the registers name.
+#[inline]
+pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
+    let [number, a1, a2, ..] = registers.x;
+    let result = match number {
+        abi::EXIT => return Flow::Exit(basic::exit_code(a1)),
+        abi::PUTCHAR => Ok(basic::putchar(vm, a1)),
+        abi::PUTS => basic::puts(vm, a1),
+        abi::VERSION => Ok(u64::from(abi::ABI_VERSION)),
+        abi::FEATURES => Ok(basic::features(a1)),
+        abi::CONSOLE_WRITE => console::write(vm, a1, a2),
+        abi::CONSOLE_READ => console::read(vm, a1, a2),
+        abi::CONSOLE_POLL => Ok(console::poll(vm)),
+        abi::CONSOLE_SIZE => Ok(console::size()),
+        _ if number & SMCCC != 0 => return secure_call(registers),
+        _ => Err(Errno(abi::ENOSYS)),
+    };
+    registers.x[0] = result.unwrap_or_else(|Errno(number)| number.wrapping_neg().cast_unsigned());
+    Flow::Continue
+}
+
+/// Carries out a call of the SMC Calling Convention. There is none yet.
+pub fn secure_call(registers: &mut GuestRegisters) -> Flow {
+    const NOT_SUPPORTED: i64 = -1;
+    registers.x[0] = NOT_SUPPORTED.cast_unsigned();
+    Flow::Continue
+}
+
+/// Whether a call number belongs to the SMC Calling Convention.
+#[must_use]
+pub fn is_secure_call(registers: &GuestRegisters) -> bool {
+    registers.x[0] & SMCCC != 0
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{
+        memory::{frames::FrameBlock, stage2::Access, stage2::Stage2},
+        vm::{VmId, tests::vm_with_memory},
+    };
+    use alloc::sync::Arc;
+    use proptest::prelude::*;
+
+    const RAM: u64 = 128 << 10;
+
+    fn vm() -> Vm {
+        let frames = crate::memory::frames::tests::frames(256);
+        let mut stage2 = Stage2::new(frames).unwrap();
+        stage2.map(0, Arc::new(FrameBlock::zeroed(frames, RAM).unwrap()), Access::ReadWriteExecute).unwrap();
+        vm_with_memory(VmId(0), "vm", stage2, RAM, frames)
+    }
+
+    fn call_with(vm: &Vm, args: &[u64]) -> i64 {
+        let mut registers = GuestRegisters::default();
+        registers.x = core::array::from_fn(|index| args.get(index).copied().unwrap_or(0x55));
+        let before = registers.clone();
+        assert_eq!(call(vm, &mut registers), Flow::Continue);
+        assert_eq!(registers.x[1..], before.x[1..], "every other register is preserved");
+        registers.x[0].cast_signed()
+    }
+
+    fn put(vm: &Vm, address: u64, bytes: &[u8]) {
+        vm.memory.write(vm.memory.check(address, bytes.len() as u64).unwrap(), bytes);
+    }
+
+    #[test]
+    fn version_and_features() {
+        let vm = vm();
+        assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16);
+        assert_eq!(call_with(&vm, &[abi::FEATURES, 0]), 0b101, "the groups at 0 and at 0x10");
+        assert_eq!(call_with(&vm, &[abi::FEATURES, 1]), 0);
+        assert_eq!(call_with(&vm, &[abi::FEATURES, u64::MAX]), 0);
+    }
+
+    #[test]
+    fn exit_codes_have_eight_bits() {
+        let mut registers = GuestRegisters::default();
+        registers.x[1] = 0x1_0107;
+        assert_eq!(call(&vm(), &mut registers), Flow::Exit(7));
+    }
+
+    #[test]
+    fn unknown_numbers_are_refused() {
+        let vm = vm();
+        for number in [5, 0xf, 0x14, 0x20, 0x7fff_ffff, 1 << 32, 1 << 63] {
+            assert_eq!(call_with(&vm, &[number, 0, 0]), -abi::ENOSYS, "{number:#x}");
+        }
+        assert_eq!(call_with(&vm, &[0x8400_0000]), -1, "SMCCC has an error number of its own");
+    }
+
+    #[test]
+    fn puts_wants_a_nul_in_time() {
+        let vm = vm();
+        put(&vm, 0x100, b"hello\0");
+        assert_eq!(call_with(&vm, &[abi::PUTS, 0x100]), 5);
+        assert_eq!(call_with(&vm, &[abi::PUTS, 0x105]), 0);
+        put(&vm, RAM - 4, b"last");
+        assert_eq!(call_with(&vm, &[abi::PUTS, RAM - 4]), -abi::EFAULT, "runs out of RAM");
+        put(&vm, 0, &[b'x'; 100 << 10]);
+        assert_eq!(call_with(&vm, &[abi::PUTS, 0]), -abi::EINVAL, "longer than may be");
+        assert_eq!(call_with(&vm, &[abi::PUTS, RAM]), -abi::EFAULT);
+        assert_eq!(call_with(&vm, &[abi::PUTS, u64::MAX]), -abi::EFAULT);
+    }
+
+    #[test]
+    fn console_buffers_are_checked_whole() {
+        let vm = vm();
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_WRITE, 0, 10]), 10);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_WRITE, RAM - 1, 2]), -abi::EFAULT);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_WRITE, 1, u64::MAX]), -abi::EFAULT);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_WRITE, abi::INFO_PAGE_BASE, 1]), -abi::EFAULT);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_READ, RAM, 1]), -abi::EFAULT);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_READ, 0, 0]), 0);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_POLL]), 0);
+        assert_eq!(call_with(&vm, &[abi::CONSOLE_SIZE]), 24 << 16 | 80);
+        let long = call_with(&vm, &[abi::CONSOLE_WRITE, 0, RAM]);
+        assert!(0 < long && long < RAM.cast_signed(), "long writes are done in pieces");
+    }
+
+    proptest! {
+        /// Whatever a guest passes, the answer is a result or an error number, and nothing outside changes.
+        #[test]
+        fn no_arguments_do_harm(number in 1_u64..0x20, args: [u64; 6]) {
+            let vm = vm();
+            let mut registers = GuestRegisters::default();
+            registers.x[0] = number;
+            registers.x[1..7].copy_from_slice(&args);
+            prop_assert_eq!(call(&vm, &mut registers), Flow::Continue);
+            prop_assert!(registers.x[0].cast_signed() > -200);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What the device tree says the board has.
+
+use crate::device_tree::{self, Path};
+use core::{fmt, ops::Range};
+use heapless::Vec;
+
+/// Ranges of one kind that a board may have.
+const MAX_RANGES: usize = 16;
+
+/// Ranges of physical addresses.
+pub type Ranges = Vec<Range<u64>, MAX_RANGES>;
+
+/// A board.
+#[derive(Debug, Clone, Default)]
+pub struct Platform<'a> {
+    /// RAM.
+    pub memory: Ranges,
+    /// Parts of RAM that the firmware keeps, or keeps something in.
+    pub reserved: Ranges,
+    /// Parts of RAM that must not even be mapped.
+    pub unmapped: Ranges,
+    /// The console.
+    pub uart: Option<Uart>,
+    /// The interrupt controller.
+    pub gic: Option<Gic>,
+    /// Number of EL2's physical timer interrupt.
+    pub timer_interrupt: Option<u32>,
+    /// How the firmware is called.
+    pub psci: Option<Psci>,
+    /// The bundle that the boot loader has put into memory.
+    pub bundle: Option<Range<u64>>,
+    /// The command line.
+    pub bootargs: &'a str,
+}
+
+/// A PL011 UART.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uart {
+    /// Its registers.
+    pub registers: Range<u64>,
+    /// Its interrupt's number.
+    pub interrupt: Option<u32>,
+    /// Frequency of its clock in hertz, where the device tree says it. Elsewhere the firmware has set the rate.
+    pub clock: Option<u32>,
+}
+
+/// An Arm generic interrupt controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gic {
+    /// The distributor's registers.
+    pub distributor: Range<u64>,
+    /// What each core has.
+    pub cpus: GicCpus,
+}
+
+/// The part of an interrupt controller that each core has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GicCpus {
+    /// GICv2: one CPU interface, banked by core.
+    Interface(Range<u64>),
+    /// GICv3: regions of redistributors.
+    Redistributors(Ranges),
+}
+
+/// The instruction that calls the firmware (PSCI).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Psci {
+    /// `SMC`.
+    Smc,
+    /// `HVC`.
+    Hvc,
+}
+
+/// Something that every board must have is missing from the device tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// No memory node.
+    Memory,
+    /// No GICv2 or GICv3.
+    Gic,
+    /// No architected timer, or not the interrupt of its EL2 timer.
+    Timer,
+    /// No `linux,initrd-start` and `linux,initrd-end` in `/chosen`.
+    Bundle,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "the device tree names no memory",
+            Self::Gic => "the device tree has no interrupt controller arm,gic-400, arm,cortex-a15-gic or arm,gic-v3",
+            Self::Timer => "the device tree has no arm,armv8-timer with an interrupt for EL2",
+            Self::Bundle => "no bundle: give one with QEMU's -initrd or the firmware's initramfs (/chosen linux,initrd-start)",
+        })
+    }
+}
+
+impl<'a> Platform<'a> {
+    /// Reads a device tree. What is missing is left empty.
+    pub fn from_device_tree(tree: &'a [u8]) -> Result<Self, device_tree::Error> {
+        let mut platform = Self::default();
+        let mut clocks = Vec::<(u32, u32), MAX_RANGES>::new();
+        let mut uart_clock = None;
+        for range in device_tree::reserved(tree)? {
+            push(&mut platform.reserved, Some(range));
+        }
+        device_tree::walk(tree, |path| {
+            platform.visit(path, &mut uart_clock);
+            if let (true, Some(phandle), Some(frequency)) = (
+                path.node().is_compatible("fixed-clock"),
+                path.node().cell("phandle", 0),
+                path.node().cell("clock-frequency", 0),
+            ) {
+                // A board with more fixed clocks keeps the rate that the firmware set.
+                let _ = clocks.push((phandle, frequency));
+            }
+        })?;
+        if let Some(uart) = &mut platform.uart {
+            uart.clock = clocks.iter().find(|(phandle, _)| Some(*phandle) == uart_clock).map(|(_, hertz)| *hertz);
+        }
+        Ok(platform)
+    }
+
+    /// The parts that no board does without.
+    pub fn required(&self) -> Result<Required<'_>, Missing> {
+        Ok(Required {
+            memory: Some(&self.memory).filter(|memory| !memory.is_empty()).ok_or(Missing::Memory)?,
+            gic: self.gic.as_ref().ok_or(Missing::Gic)?,
+            timer_interrupt: self.timer_interrupt.ok_or(Missing::Timer)?,
+            bundle: self.bundle.clone().ok_or(Missing::Bundle)?,
+        })
+    }
+
+    /// The value of `name=value` on the command line; the last one counts.
+    #[must_use]
+    pub fn bootarg(&self, name: &str) -> Option<&'a str> {
+        self.bootargs.split_ascii_whitespace().rev().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    fn visit(&mut self, path: &Path<'_, 'a>, uart_clock: &mut Option<u32>) {
+        let node = path.node();
+        if node.name == "chosen" {
+            self.bootargs = node.string("bootargs").unwrap_or_default();
+            self.bundle = node.number("linux,initrd-start").zip(node.number("linux,initrd-end")).map(|(a, b)| a..b);
+            self.bundle.take_if(|bundle| bundle.start >= bundle.end);
+        }
+        if !node.is_enabled() {
+            return;
+        }
+        if node.string("device_type") == Some("memory") {
+            (0..MAX_RANGES).for_each(|index| push(&mut self.memory, path.reg(index)));
+        }
+        if path.parent() == Some("reserved-memory") {
+            let kept = if node.property("no-map").is_some() { &mut self.unmapped } else { &mut self.reserved };
+            (0..MAX_RANGES).for_each(|index| push(kept, path.reg(index)));
+        }
+        if node.is_compatible("arm,pl011") {
+            self.visit_uart(path, uart_clock);
+        }
+        if ["arm,gic-400", "arm,cortex-a15-gic"].iter().any(|name| node.is_compatible(name)) {
+            self.gic = path.reg(0).zip(path.reg(1)).map(|(distributor, cpu)| Gic { distributor, cpus: GicCpus::Interface(cpu) });
+        }
+        if node.is_compatible("arm,gic-v3") {
+            self.gic = gic_v3(path);
+        }
+        if node.is_compatible("arm,armv8-timer") {
+            // Secure, non-secure, virtual, hypervisor.
+            self.timer_interrupt = path.interrupt(3);
+        }
+        if node.name == "psci" {
+            self.psci = match node.string("method") {
+                Some("smc") => Some(Psci::Smc),
+                Some("hvc") => Some(Psci::Hvc),
+                _ => None,
+            };
+        }
+    }
+
+    /// The first PL011 of the tree is the console.
+    fn visit_uart(&mut self, path: &Path<'_, 'a>, uart_clock: &mut Option<u32>) {
+        if let (None, Some(registers)) = (&self.uart, path.reg(0)) {
+            self.uart = Some(Uart { registers, interrupt: path.interrupt(0), clock: None });
+            *uart_clock = path.node().cell("clocks", 0);
+        }
+    }
+}
+
+/// The parts of a [`Platform`] that no board does without.
+pub struct Required<'a> {
+    /// RAM.
+    pub memory: &'a Ranges,
+    /// The interrupt controller.
+    pub gic: &'a Gic,
+    /// Number of EL2's physical timer interrupt.
+    pub timer_interrupt: u32,
+    /// The bundle.
+    pub bundle: Range<u64>,
+}
+
+fn gic_v3(path: &Path<'_, '_>) -> Option<Gic> {
+    let regions = path.node().cell("#redistributor-regions", 0).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
+    let mut redistributors = Ranges::new();
+    (1..=regions.min(MAX_RANGES)).for_each(|index| push(&mut redistributors, path.reg(index)));
+    Some(Gic { distributor: path.reg(0)?, cpus: GicCpus::Redistributors(redistributors) })
+}
+
+/// Adds a range unless it is empty. A board with more than [`MAX_RANGES`] of a kind does without the rest.
+fn push(ranges: &mut Ranges, range: Option<Range<u64>>) {
+    if let Some(range) = range.filter(|range| !range.is_empty()) {
+        let _ = ranges.push(range);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device_tree::tests::Aligned;
+    use vm_fdt::FdtWriter;
+
+    /// A board with what QEMU's `virt` has; `gic_v3` chooses the interrupt controller.
+    fn virt(gic_v3: bool) -> Aligned {
+        let mut fdt = FdtWriter::new_with_mem_reserv(&[vm_fdt::FdtReserveEntry::new(0x4000_0000, 0x1000).unwrap()]).unwrap();
+        let root = fdt.begin_node("").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 2).unwrap();
+        let node = fdt.begin_node("psci").unwrap();
+        fdt.property_string("method", "smc").unwrap();
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("memory@40000000").unwrap();
+        fdt.property_string("device_type", "memory").unwrap();
+        fdt.property_array_u64("reg", &[0x4000_0000, 0x4000_0000, 0x8_0000_0000, 0x1_0000_0000]).unwrap();
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("reserved-memory").unwrap();
+        fdt.property_u32("#address-cells", 2).unwrap();
+        fdt.property_u32("#size-cells", 2).unwrap();
+        fdt.property_null("ranges").unwrap();
+        for (name, no_map) in [("kept@50000000", false), ("secure@50001000", true)] {
+            let child = fdt.begin_node(name).unwrap();
+            fdt.property_array_u64("reg", &[if no_map { 0x5000_1000 } else { 0x5000_0000 }, 0x1000]).unwrap();
+            if no_map {
+                fdt.property_null("no-map").unwrap();
+            }
+            fdt.end_node(child).unwrap();
+        }
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("pl011@9000000").unwrap();
+        fdt.property_string("compatible", "arm,pl011").unwrap();
+        fdt.property_array_u64("reg", &[0x900_0000, 0x1000]).unwrap();
+        fdt.property_array_u32("interrupts", &[0, 1, 4]).unwrap();
+        fdt.property_array_u32("clocks", &[0x8000]).unwrap();
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("intc@8000000").unwrap();
+        fdt.property_string("compatible", if gic_v3 { "arm,gic-v3" } else { "arm,cortex-a15-gic" }).unwrap();
+        fdt.property_array_u64("reg", &[0x800_0000, 0x1_0000, 0x80a_0000, 0xf6_0000]).unwrap();
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("timer").unwrap();
+        fdt.property_string("compatible", "arm,armv8-timer").unwrap();
+        fdt.property_array_u32("interrupts", &[1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4]).unwrap();
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("apb-pclk").unwrap();
+        fdt.property_string("compatible", "fixed-clock").unwrap();
+        fdt.property_u32("phandle", 0x8000).unwrap();
+        fdt.property_u32("clock-frequency", 24_000_000).unwrap();
+        fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("chosen").unwrap();
+        fdt.property_string("bootargs", "loglevel=warn console=30x100 loglevel=info").unwrap();
+        fdt.property_u64("linux,initrd-start", 0x4800_0000).unwrap();
+        fdt.property_u32("linux,initrd-end", 0x4800_2000).unwrap();
+        fdt.end_node(node).unwrap();
+        fdt.end_node(root).unwrap();
+        Aligned::new(&fdt.finish().unwrap())
+    }
+
+    #[test]
+    fn finds_all_parts_of_a_board() {
+        let tree = virt(true);
+        let platform = Platform::from_device_tree(tree.bytes()).unwrap();
+        assert_eq!(platform.memory[..], [0x4000_0000..0x8000_0000, 0x8_0000_0000..0x9_0000_0000]);
+        assert_eq!(platform.reserved[..], [0x4000_0000..0x4000_1000, 0x5000_0000..0x5000_1000]);
+        assert_eq!(platform.unmapped[..], [0x5000_1000..0x5000_2000]);
+        let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
+        assert_eq!(platform.uart, Some(uart));
+        assert_eq!(platform.psci, Some(Psci::Smc));
+        assert_eq!((platform.bootarg("loglevel"), platform.bootarg("console")), (Some("info"), Some("30x100")));
+        assert_eq!(platform.bootarg("log"), None);
+        let required = platform.required().ok().unwrap();
+        assert_eq!((required.timer_interrupt, required.bundle), (26, 0x4800_0000..0x4800_2000));
+        assert!(matches!(&required.gic.cpus, GicCpus::Redistributors(r) if r[..] == [0x80a_0000..0x180_0000]));
+    }
+
+    #[test]
+    fn knows_a_gicv2() {
+        let tree = virt(false);
+        let platform = Platform::from_device_tree(tree.bytes()).unwrap();
+        let gic = Gic { distributor: 0x800_0000..0x801_0000, cpus: GicCpus::Interface(0x80a_0000..0x180_0000) };
+        assert_eq!(platform.gic, Some(gic));
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        assert_eq!(Platform::default().required().err(), Some(Missing::Memory));
+        let tree = virt(true);
+        let mut platform = Platform::from_device_tree(tree.bytes()).unwrap();
+        platform.bundle = None;
+        assert_eq!(platform.required().err(), Some(Missing::Bundle));
+        platform.gic = None;
+        assert_eq!(platform.required().err(), Some(Missing::Gic));
+    }
+}

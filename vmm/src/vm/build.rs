@@ -1,0 +1,305 @@
+//! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
+
+use super::{Vcpu, Vm, VmConsole, VmId};
+use crate::{
+    arch::context::{INITIAL_VECTORS, VcpuContext},
+    bundle::{
+        Bundle,
+        image::{GuestImage, ImageError},
+        manifest::{FileName, VmConfig},
+        rom::{RomError, RomFs},
+    },
+    memory::{
+        frames::{FrameAllocator, FrameBlock, OutOfFrames, SharedBlock},
+        guest::GuestMemory,
+        heap::HEAP,
+        page_table::{BLOCK_1G, BLOCK_2M, MapError, PAGE_SIZE},
+        stage2::{Access, Stage2},
+    },
+};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::{fmt, sync::atomic::AtomicU64};
+use tinyvmm_abi::{
+    ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
+};
+
+/// Why a VM could not be built.
+#[derive(Debug)]
+pub struct BuildError {
+    vm: String,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Image(FileName, ImageError),
+    Rom(RomError),
+    Frames(OutOfFrames),
+    Map(MapError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vm, reason } = self;
+        match reason {
+            Reason::Image(file, error) => {
+                write!(f, "tinyvmm.toml:{}: vm '{vm}': image = \"{}\": {error}", file.position.line, file.name)
+            }
+            Reason::Rom(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
+            Reason::Frames(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
+            Reason::Map(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
+        }
+    }
+}
+
+impl From<RomError> for Reason {
+    fn from(error: RomError) -> Self {
+        Self::Rom(error)
+    }
+}
+
+impl From<OutOfFrames> for Reason {
+    fn from(error: OutOfFrames) -> Self {
+        Self::Frames(error)
+    }
+}
+
+impl From<MapError> for Reason {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
+
+/// Builds all VMs of a manifest, each with its first vCPU, or none.
+pub fn build<'a>(
+    bundle: &'a Bundle<'a>,
+    configs: &'a [VmConfig],
+    frames: &'static FrameAllocator,
+) -> Result<Vec<(Box<Vcpu>, u8)>, BuildError> {
+    let mut builder = Builder { bundle, frames, roms: Vec::new() };
+    let build_one = |(index, config): (usize, &'a VmConfig)| {
+        let vcpu = builder.build(VmId(index), config);
+        vcpu.map(|vcpu| (vcpu, config.priority)).map_err(|reason| BuildError { vm: config.name.clone(), reason })
+    };
+    configs.iter().enumerate().map(build_one).collect()
+}
+
+struct Builder<'a> {
+    bundle: &'a Bundle<'a>,
+    frames: &'static FrameAllocator,
+    /// ROM images made so far: VMs with the same files share the pages.
+    roms: Vec<(&'a VmConfig, Arc<Rom>)>,
+}
+
+/// A ROM image in memory.
+struct Rom {
+    blocks: Vec<SharedBlock>,
+    length: u64,
+}
+
+impl<'a> Builder<'a> {
+    fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Box<Vcpu>, Reason> {
+        let used_before = HEAP.memory_used();
+        let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
+        let image =
+            GuestImage::parse(bytes, config.memory).map_err(|error| Reason::Image(config.image.clone(), error))?;
+        let rom = self.rom(config)?;
+        let info = self.info_page(config, rom.as_deref())?;
+
+        let mut stage2 = Stage2::new(self.frames)?;
+        map_blocks(&mut stage2, RAM_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
+        stage2.map(INFO_PAGE_BASE, info.clone(), Access::ReadOnly)?;
+        stage2.map_static(VECTORS_BASE, &INITIAL_VECTORS, Access::ReadExecute)?;
+        if let Some(rom) = rom {
+            map_blocks(&mut stage2, ROM_BASE, rom.blocks.clone(), Access::ReadOnly)?;
+        }
+
+        let memory = GuestMemory::new(stage2, config.memory);
+        load(&memory, &image);
+        let vm = Vm {
+            id,
+            name: config.name.clone(),
+            memory,
+            console: VmConsole::new(info),
+            vmid: AtomicU64::new(0),
+            overhead: 0,
+        };
+        let mut vcpu = Box::new(first_vcpu(vm, image.entry));
+        if let Some(vm) = Arc::get_mut(&mut vcpu.vm) {
+            vm.overhead = HEAP.memory_used().saturating_sub(used_before + config.memory);
+        }
+        Ok(vcpu)
+    }
+
+    /// Zeroed blocks that together hold `size` bytes, as large as the tables can map them.
+    fn blocks(&self, size: u64) -> Result<Vec<SharedBlock>, Reason> {
+        let largest = if size >= BLOCK_1G { BLOCK_1G } else { BLOCK_2M };
+        let mut blocks = Vec::new();
+        FrameBlock::zeroed_blocks(self.frames, size, largest, |block| blocks.push(Arc::new(block)))?;
+        Ok(blocks)
+    }
+
+    /// The ROM image with the files of a VM, shared with an earlier VM that has the same.
+    fn rom(&mut self, config: &'a VmConfig) -> Result<Option<Arc<Rom>>, Reason> {
+        if config.files.is_empty() {
+            return Ok(None);
+        }
+        if let Some((_, rom)) = self.roms.iter().find(|(other, _)| same_files(other, config)) {
+            return Ok(Some(rom.clone()));
+        }
+        let files = config.files.iter();
+        let plan = RomFs::new(files.map(|(path, file)| (path.as_str(), self.bundle.file(&file.name).unwrap_or_default())))?;
+        let rom = Arc::new(self.write_rom(&plan)?);
+        self.roms.push((config, rom.clone()));
+        Ok(Some(rom))
+    }
+
+    fn write_rom(&self, plan: &RomFs<'_>) -> Result<Rom, Reason> {
+        // One block, so that the image can be written in one piece; the pages left over go back.
+        let length = plan.len() as u64;
+        let mut block = FrameBlock::zeroed(self.frames, length.max(PAGE_SIZE).next_power_of_two())?;
+        plan.write_to(block.as_mut_slice());
+        let mut blocks = Vec::new();
+        block.split(length.next_multiple_of(PAGE_SIZE), |part| blocks.push(Arc::new(part)));
+        Ok(Rom { blocks, length })
+    }
+
+    fn info_page(&self, config: &VmConfig, rom: Option<&Rom>) -> Result<SharedBlock, Reason> {
+        let mut block = FrameBlock::zeroed(self.frames, PAGE_SIZE)?;
+        let (args, args_length) = argument_strings(&config.args);
+        let page = InfoPage {
+            abi_version: ABI_VERSION,
+            vcpu_count: config.vcpus,
+            ram_size: config.memory,
+            console_flags: 0,
+            arg_count: u32::try_from(config.args.len()).unwrap_or(0),
+            rom_address: rom.map_or(0, |_| ROM_BASE),
+            rom_length: rom.map_or(0, |rom| rom.length),
+            args_length,
+            reserved: [0; 3],
+            args,
+        };
+        // SAFETY: the block is a page, aligned as a page and used by nothing else.
+        unsafe { block.as_mut_slice().as_mut_ptr().cast::<InfoPage>().write(page) };
+        Ok(Arc::new(block))
+    }
+}
+
+fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
+    let names = |config: &'_ VmConfig| config.files.iter().map(|(path, file)| (path.clone(), file.name.clone())).collect::<Vec<_>>();
+    a.files.len() == b.files.len() && names(a) == names(b)
+}
+
+/// The argument strings one after another, each with its NUL, and their length. The manifest's parser has
+/// checked that they fit.
+fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
+    let mut bytes = [0; ARGS_SIZE];
+    let mut length = 0;
+    for arg in args {
+        if let Some(room) = bytes.get_mut(length..length + arg.len()) {
+            room.copy_from_slice(arg.as_bytes());
+        }
+        length += arg.len() + 1;
+    }
+    (bytes, u32::try_from(length).unwrap_or(0))
+}
+
+fn map_blocks(stage2: &mut Stage2, start: u64, blocks: Vec<SharedBlock>, access: Access) -> Result<(), MapError> {
+    let mut ipa = start;
+    for block in blocks {
+        let size = block.size();
+        stage2.map(ipa, block, access)?;
+        ipa += size;
+    }
+    Ok(())
+}
+
+/// Copies an image into the VM's memory, which is zero, and makes its code visible to instruction fetches.
+fn load(memory: &GuestMemory, image: &GuestImage<'_>) {
+    for segment in &image.segments {
+        // The image has been checked against the size of RAM.
+        let Ok(range) = memory.check(segment.address, segment.data.len() as u64) else { continue };
+        memory.write(range, segment.data);
+        memory.publish_code(range);
+    }
+}
+
+fn first_vcpu(vm: Vm, entry: u64) -> Vcpu {
+    const FIRST: u8 = 0;
+    let stack = vm.memory.ram_size() - STACK_SPACING * u64::from(FIRST);
+    let mut context = VcpuContext::new(FIRST, entry, stack, VECTORS_BASE);
+    context.registers.x[0] = INFO_PAGE_BASE;
+    context.registers.x[1] = vm.memory.ram_size();
+    context.registers.x[2] = u64::from(FIRST);
+    Vcpu { vm: Arc::new(vm), index: FIRST, context, exits: 0, first_run: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bundle::manifest::Manifest, memory::frames::tests::frames};
+    use alloc::{format, string::ToString, vec};
+    use core::mem::offset_of;
+
+    fn bundle(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, data) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(data.len() as u64);
+            header.set_cksum();
+            archive.append_data(&mut header, name, *data).unwrap();
+        }
+        archive.into_inner().unwrap()
+    }
+
+    fn vm(name: &str, image: &str) -> String {
+        format!("[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"1MiB\"\nargs = [\"main\", \"a b\"]\nfiles.\"/f\" = \"f\"\n")
+    }
+
+    #[test]
+    fn a_built_vm_has_its_image_info_page_and_rom() {
+        let frames = frames(2048);
+        let bytes = bundle(&[("prog", b"CODE"), ("f", b"file content")]);
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let manifest = Manifest::parse(&(vm("a", "prog") + &vm("b", "prog"))).unwrap();
+        let vcpus = build(&bundle, &manifest.vms, frames).unwrap();
+        assert_eq!(vcpus.len(), 2);
+        let (vcpu, _) = &vcpus[0];
+        let registers = &vcpu.context.registers;
+        assert_eq!((registers.pc, registers.x[0], registers.x[1], registers.x[2]), (0x1_0000, 0x8000_0000, 1 << 20, 0));
+        assert!(registers.x[3..].iter().all(|x| *x == 0));
+
+        let memory = &vcpu.vm.memory;
+        let mut code = [0; 8];
+        memory.read(memory.check(0x1_0000, 8).unwrap(), &mut code);
+        assert_eq!(&code, b"CODE\0\0\0\0");
+
+        let (info, writable) = memory.stage2().lookup(INFO_PAGE_BASE).unwrap();
+        assert!(!writable);
+        // SAFETY: the info page of a VM that is alive.
+        let page = unsafe { &*core::ptr::with_exposed_provenance::<InfoPage>(usize::try_from(info.address).unwrap()) };
+        assert_eq!((page.arg_count, page.args_length, &page.args[..9]), (2, 9, &b"main\0a b\0"[..]));
+        assert_eq!(offset_of!(InfoPage, args) + ARGS_SIZE, 4096);
+        assert_eq!((page.rom_address, page.ram_size), (ROM_BASE, 1 << 20));
+
+        let rom = |index: usize| vcpus[index].0.vm.memory.stage2().lookup(ROM_BASE).unwrap().0.address;
+        assert_eq!(rom(0), rom(1), "the same files share the same pages");
+        drop(vcpus);
+        assert_eq!(frames.used(), 0);
+    }
+
+    #[test]
+    fn errors_name_the_vm_and_the_key_and_leak_nothing() {
+        let frames = frames(400);
+        let big = vec![1; 2 << 20];
+        let bytes = bundle(&[("prog", b"CODE"), ("big", &big), ("f", b"x")]);
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let manifest = Manifest::parse(&(vm("good", "prog") + &vm("large", "big"))).unwrap();
+        let error = build(&bundle, &manifest.vms, frames).err().unwrap().to_string();
+        assert!(error.starts_with("tinyvmm.toml:9: vm 'large': image = \"big\": "), "{error}");
+        let manifest = Manifest::parse(&(vm("one", "prog") + &vm("two", "prog"))).unwrap();
+        let error = build(&bundle, &manifest.vms, frames).err().unwrap().to_string();
+        assert_eq!(error, "tinyvmm.toml: vm 'two': memory: not enough free memory for 1024 KiB");
+        assert_eq!(frames.used(), 0);
+    }
+}
