@@ -22,17 +22,18 @@ pub(crate) fn executable(program: &Program, path: &Path) -> Result<()> {
     output_of(Command::new(COMPILER).arg("-o").arg(path).args(objects).arg("-lm")).map(drop)
 }
 
-/// Compiles all sources.
+/// Compiles all sources, those that need flags of their own apart from the others.
 fn objects(program: &Program, target: &str) -> Result<Vec<PathBuf>> {
-    let (jumps, others): (Vec<_>, Vec<_>) = program.sources.iter().partition(|source| is_jump(source));
-    let mut objects = compile(program, target, &others, &[])?;
-    // Non-local jumps rely on functions with the smallest prologue, as upstream's makefile ensures.
-    objects.extend(compile(program, target, &jumps, &["-Os"])?);
+    let mut rest: Vec<&PathBuf> = program.sources.iter().collect();
+    let mut objects = Vec::new();
+    for (name, flags) in &program.special {
+        let (special, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
+            rest.into_iter().partition(|source| source.ends_with(name));
+        objects.extend(compile(program, target, &special, flags)?);
+        rest = others;
+    }
+    objects.extend(compile(program, target, &rest, &[])?);
     Ok(objects)
-}
-
-fn is_jump(source: &Path) -> bool {
-    source.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nlr"))
 }
 
 fn compile(program: &Program, target: &str, sources: &[&PathBuf], more: &[&str]) -> Result<Vec<PathBuf>> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::compile;
 use crate::headers;
-use crate::program::{Program, flags, include};
+use crate::program::{Program, SMALL_PROLOGUES, flags, include};
 use crate::upstream::{Upstream, output_of};
 
 /// Bits of a digit of a big integer: `MPZ_DIG_SIZE` in `mpconfigport.h`, which a constant in bytecode
@@ -28,7 +28,8 @@ pub(crate) fn mpy_cross(upstream: &Upstream, build: &Path) -> Result<PathBuf> {
     let mut sources = upstream.c_files("py")?;
     sources.extend(upstream.c_files("mpy-cross")?);
     sources.push(upstream.path("shared/runtime/gchelper_generic.c"));
-    let program = Program { upstream, build: build.into(), flags, sources };
+    let program =
+        Program { upstream, build: build.into(), flags, sources, special: SMALL_PROLOGUES.to_vec() };
     headers::generate(&program)?;
     compile::executable(&program, &executable)?;
     Ok(executable)

@@ -18,7 +18,7 @@ use upstream::Upstream;
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let upstream = Upstream::find()?;
-    let mpy_cross = frozen::mpy_cross(&upstream, &out.join("mpy-cross"))?;
+    let mpy_cross = frozen::mpy_cross(&upstream, &out.join("mpy-cross").join(upstream.version()))?;
     let mut port = port::program(&upstream, &out.join("port"))?;
     headers::generate(&port)?;
     port.sources.push(frozen::content(&port, &mpy_cross)?);

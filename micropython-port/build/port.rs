@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::program::{Program, flags, include};
+use crate::program::{Program, SMALL_PROLOGUES, SourceFlags, flags, include};
 use crate::upstream::Upstream;
 
 /// Modules of upstream's `extmod/` that `mpconfigport.h` turns on.
@@ -64,6 +64,14 @@ const FLAGS: &[&str] = &[
     "-fdata-sections",
 ];
 
+/// `float.c` stands between upstream's conversions of floating-point numbers and their callers.
+const EXACT_FLOATS: &[SourceFlags] = &[
+    ("py/formatfloat.c", &["-Dmp_format_float=upstream_format_float"]),
+    ("py/parsenum.c", &["-Dmp_parse_num_decimal=upstream_parse_num_decimal"]),
+    ("py/objfloat.c", &["-Dmp_format_float=port_format_repr"]),
+    ("py/objcomplex.c", &["-Dmp_format_float=port_format_repr"]),
+];
+
 /// Describes the port.
 pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Program<'a>> {
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -75,6 +83,7 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
+        special: [SMALL_PROLOGUES, EXACT_FLOATS].concat(),
     })
 }
 
@@ -98,10 +107,11 @@ fn sources(upstream: &Upstream, src: &Path) -> Result<Vec<PathBuf>> {
     Ok(sources)
 }
 
-/// The mathematical functions for doubles, but for the file in Thumb code.
+/// The mathematical functions for doubles, but for a file in Thumb code, and a logarithm that is off by
+/// a digit for powers of ten: guest-rt has a better one.
 fn libm(upstream: &Upstream) -> Result<Vec<PathBuf>> {
     let mut files = upstream.c_files("lib/libm_dbl")?;
-    files.retain(|file| !file.ends_with("thumb_vfp_sqrt.c"));
+    files.retain(|file| !file.ends_with("thumb_vfp_sqrt.c") && !file.ends_with("log10.c"));
     Ok(files)
 }
 

@@ -18,7 +18,20 @@ pub(crate) struct Program<'a> {
     pub(crate) flags: Vec<String>,
     /// The C sources.
     pub(crate) sources: Vec<PathBuf>,
+    /// Further flags for single sources, which the end of the path names.
+    pub(crate) special: Vec<SourceFlags>,
 }
+
+/// A source and its flags.
+pub(crate) type SourceFlags = (&'static str, &'static [&'static str]);
+
+/// Non-local jumps rely on functions with the smallest prologue, as upstream's makefile ensures.
+pub(crate) const SMALL_PROLOGUES: &[SourceFlags] = &[
+    ("py/nlr.c", &["-Os"]),
+    ("py/nlraarch64.c", &["-Os"]),
+    ("py/nlrsetjmp.c", &["-Os"]),
+    ("py/nlrx64.c", &["-Os"]),
+];
 
 impl Program<'_> {
     /// A path among the generated files.

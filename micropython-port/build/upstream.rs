@@ -9,6 +9,8 @@ use std::process::Command;
 
 /// The variable that names the tree.
 const TREE: &str = "MICROPYTHON_DIR";
+/// What is used of the tree: somebody may work on it.
+const WATCHED: &[&str] = &["extmod", "lib/libm_dbl", "py", "shared", "tools"];
 
 /// An unpacked release of MicroPython.
 pub(crate) struct Upstream {
@@ -26,7 +28,15 @@ impl Upstream {
         let tree = PathBuf::from(tree);
         let tree = tree.canonicalize().with_context(|| format!("{TREE}={}", tree.display()))?;
         let version = version(&tree)?;
+        for directory in WATCHED {
+            println!("cargo:rerun-if-changed={}", tree.join(directory).display());
+        }
         Ok(Self { tree, version })
+    }
+
+    /// The version, in the form of upstream's release tags.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
     }
 
     /// A path in the tree.

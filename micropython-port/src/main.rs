@@ -1,7 +1,9 @@
-//! MicroPython as a guest of TinyVMM. What is done here is done in C, as upstream's ports are: this
-//! file hands over to `main.c` and keeps its exit code.
+//! MicroPython as a guest of TinyVMM. Most of the port is in C, as upstream's ports are: this file
+//! hands over to `main.c`.
 #![no_std]
 #![no_main]
+
+mod float;
 
 guest_rt::entry!(main);
 

@@ -21,7 +21,6 @@ typedef int64_t mp_off_t;
 #define MPZ_DIG_SIZE (32)
 #define MICROPY_LONGINT_IMPL (MICROPY_LONGINT_IMPL_MPZ)
 #define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_DOUBLE)
-#define MP_NEED_LOG2 (1)
 
 // Memory. The margin is what a C function may need between two checks of the stack.
 #define MICROPY_ENABLE_GC (1)
@@ -34,7 +33,6 @@ typedef int64_t mp_off_t;
 #define MICROPY_OPT_COMPUTED_GOTO (1)
 #define MICROPY_PERSISTENT_CODE_LOAD (1)
 #define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_DETAILED)
-#define MICROPY_WARNINGS (1)
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
 #define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
 

@@ -5,4 +5,5 @@
 
 pub mod hypervisor;
 mod math;
+mod memory;
 mod string;

@@ -1,5 +1,4 @@
-//! The functions of `<string.h>` that the compiler's own library lacks: it has `memcpy`, `memmove`,
-//! `memset`, `memcmp` and `strlen`.
+//! The functions of `<string.h>` for strings. `strlen` is in the compiler's own library.
 //!
 //! Strings that the callers pass end with a NUL, as C has it.
 
