@@ -1,8 +1,7 @@
 //! What comes out of the hypervisor's serial port: the guests' output and, at the very end, the line that tells the
 //! exit code.
 
-/// What the hypervisor prints before the exit code, after every VM has ended.
-pub const EXIT_LINE: &str = "\r\ntinyvmm: exit code ";
+use vmm::console::EXIT_LINE;
 
 const LINE_END: &[u8] = b"\r\n";
 const MAX_DIGITS: usize = 3;

@@ -187,11 +187,11 @@ impl Plan {
             return Ok(Vec::new());
         };
         let apt = distribution.for_packages()?;
-        let options = ["install", "--no-install-recommends", "--yes", "-oAPT::Status-Fd=2"];
+        let options = ["install", "--no-install-recommends", "--yes"];
         let install: Vec<&str> =
             options.into_iter().chain(self.packages.iter().map(String::as_str)).collect();
         Ok(vec![
-            ("reading apt's lists of packages", apt.words(&["update", "-oAPT::Status-Fd=2"])),
+            ("reading apt's lists of packages", apt.words(&["update"])),
             ("installing packages", apt.words(&install)),
         ])
     }

@@ -1,6 +1,6 @@
 //! MicroPython's source: which version, and how it gets here.
 
-use crate::apt::Distribution;
+use crate::apt::{Distribution, SHOW_PROGRESS};
 use crate::failure::Failure;
 use crate::paths::cache_dir;
 use crate::progress;
@@ -72,8 +72,8 @@ fn download(directory: &Path) -> Result<PathBuf> {
         let mut command = Command::new("env");
         progress::run(title, command.args(words).current_dir(directory))
     };
-    run("reading apt's list of source packages", &["update", "-oAPT::Status-Fd=2"])?;
-    run("fetching MicroPython's source", &["source", "--download-only", "-oAPT::Status-Fd=2", PACKAGE])?;
+    run("reading apt's list of source packages", &["update", SHOW_PROGRESS])?;
+    run("fetching MicroPython's source", &["source", "--download-only", SHOW_PROGRESS, PACKAGE])?;
     Ok(directory.join(ARCHIVE))
 }
 

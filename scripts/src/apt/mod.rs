@@ -17,6 +17,9 @@ const BACKPORTS: &str = "bookworm-backports";
 /// QEMU's packages that must all come from one suite.
 const QEMU_PACKAGES: [&str; 3] = ["qemu-system-arm", "qemu-system-common", "qemu-system-data"];
 
+/// Makes apt tell on standard error how far it is.
+pub const SHOW_PROGRESS: &str = "-oAPT::Status-Fd=2";
+
 /// A distribution that uses apt.
 #[derive(Debug)]
 pub struct Distribution {
@@ -143,13 +146,13 @@ impl Rights {
         }
     }
 
-    /// `words` as a command with root's rights.
+    /// The apt command `words` with root's rights, as a step that shows its progress.
     pub fn command(self, words: &[OsString]) -> Command {
         let mut command = Command::new(if self == Self::Root { "env" } else { "sudo" });
         if self != Self::Root {
             command.arg("env");
         }
-        command.arg("DEBIAN_FRONTEND=noninteractive").args(words);
+        command.arg("DEBIAN_FRONTEND=noninteractive").args(words).arg(SHOW_PROGRESS);
         command
     }
 }
