@@ -40,8 +40,7 @@ Examples:
 
 /// One instruction takes 1 ns of virtual time, and nothing waits for the wall clock.
 const INSTRUCTION_COUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
-/// QEMU's counter runs at 62.5 MHz: a tick is 16 ns.
-const INSTRUCTIONS_PER_TICK: u64 = 16;
+const INSTRUCTIONS_PER_SECOND: u64 = 1_000_000_000;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The guest that times hypercalls, and the memory that it gets.
@@ -112,7 +111,11 @@ impl Bench {
 }
 
 fn write_json(path: &Path, figures: &[Figure]) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(&serde_json::json!({ "figures": figures }))?;
+    #[derive(Serialize)]
+    struct Report<'a> {
+        figures: &'a [Figure],
+    }
+    let mut text = serde_json::to_string_pretty(&Report { figures })?;
     text.push('\n');
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -131,12 +134,13 @@ impl Subject<'_> {
         let script = directory.path().join("ready.py");
         fs::write(&script, PYTHON_SCRIPT).context("cannot write the script")?;
         let python = self.boot(&Draft::script(&script, &[], PYTHON_MEMORY)?)?;
+        let clock = Clock::find(&calls)?;
         let (calls_end, python_end) = (VmEnd::find(&calls)?, VmEnd::find(&python)?);
         let mut figures = vec![
-            self.figure("null_hypercall", each(&calls, "null_hypercall")?, INSTRUCTIONS),
-            self.figure("puts_80", each(&calls, "puts_80")?, INSTRUCTIONS),
-            self.figure("boot_to_guest", python_end.first_entered, INSTRUCTIONS),
-            self.figure("boot_to_python", python_end.first_output, INSTRUCTIONS),
+            self.figure("null_hypercall", clock.each(&calls, "null_hypercall")?, INSTRUCTIONS),
+            self.figure("puts_80", clock.each(&calls, "puts_80")?, INSTRUCTIONS),
+            self.figure("boot_to_guest", clock.instructions(python_end.first_entered), INSTRUCTIONS),
+            self.figure("boot_to_python", clock.instructions(python_end.first_output), INSTRUCTIONS),
             self.figure("vm_overhead_bytes", calls_end.overhead, BYTES),
             self.figure("image_bytes", size_of(&self.products.hypervisor())?, BYTES),
         ];
@@ -170,17 +174,38 @@ fn size_of(path: &Path) -> Result<u64> {
     Ok(fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len())
 }
 
-/// Instructions for each of the calls in a line `figure NAME TICKS COUNT`, rounded up.
-fn each(output: &str, name: &str) -> Result<u64> {
-    let numbers = output.lines().find_map(|line| {
-        let (ticks, count) = line.strip_prefix("figure ")?.strip_prefix(name)?.trim().split_once(' ')?;
-        Some((ticks.parse::<u64>().ok()?, count.parse::<u64>().ok().filter(|count| *count > 0)?))
-    });
-    let (ticks, count) = numbers.with_context(|| format!("no figure {name} in:\n{output}"))?;
-    Ok((ticks * INSTRUCTIONS_PER_TICK).div_ceil(count))
+/// How the counter's ticks relate to instructions: it runs at 62.5 MHz on old processors and at 1 GHz on new ones.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    instructions_per_tick: u64,
 }
 
-/// What the hypervisor logs at the end of a VM, times in instructions since the start of the core.
+impl Clock {
+    /// Reads the line `counter HZ` of the guest.
+    fn find(output: &str) -> Result<Self> {
+        let frequency = output.lines().find_map(|line| line.strip_prefix("counter ")?.parse::<u64>().ok());
+        let frequency = frequency.filter(|hz| *hz > 0 && INSTRUCTIONS_PER_SECOND.is_multiple_of(*hz));
+        let frequency =
+            frequency.with_context(|| format!("no usable frequency of the counter in:\n{output}"))?;
+        Ok(Self { instructions_per_tick: INSTRUCTIONS_PER_SECOND / frequency })
+    }
+
+    fn instructions(self, ticks: u64) -> u64 {
+        ticks * self.instructions_per_tick
+    }
+
+    /// Instructions for each of the calls in a line `figure NAME TICKS COUNT`, rounded up.
+    fn each(self, output: &str, name: &str) -> Result<u64> {
+        let numbers = output.lines().find_map(|line| {
+            let (ticks, count) = line.strip_prefix("figure ")?.strip_prefix(name)?.trim().split_once(' ')?;
+            Some((ticks.parse().ok()?, count.parse::<u64>().ok().filter(|count| *count > 0)?))
+        });
+        let (ticks, count) = numbers.with_context(|| format!("no figure {name} in:\n{output}"))?;
+        Ok(self.instructions(ticks).div_ceil(count))
+    }
+}
+
+/// What the hypervisor logs at the end of a VM, times in ticks since the start of the core.
 #[derive(Debug, PartialEq, Eq)]
 struct VmEnd {
     first_entered: u64,
@@ -197,8 +222,8 @@ impl VmEnd {
         };
         let end = || {
             Some(Self {
-                first_entered: number("first entered at ")? * INSTRUCTIONS_PER_TICK,
-                first_output: number("first output at ")? * INSTRUCTIONS_PER_TICK,
+                first_entered: number("first entered at ")?,
+                first_output: number("first output at ")?,
                 overhead: number("overhead ")?,
             })
         };
@@ -212,17 +237,25 @@ mod tests {
 
     #[test]
     fn reads_the_guests_figures() {
-        let output = "\nfigure null_hypercall 24321 4096\nfigure puts_80 1000 64\n";
-        assert_eq!(each(output, "null_hypercall").unwrap(), 96);
-        assert_eq!(each(output, "puts_80").unwrap(), 250);
-        assert!(each(output, "puts").is_err());
+        let output = "\ncounter 62500000\nfigure null_hypercall 24321 4096\nfigure puts_80 1000 64\n";
+        let clock = Clock::find(output).unwrap();
+        assert_eq!(clock.each(output, "null_hypercall").unwrap(), 96);
+        assert_eq!(clock.each(output, "puts_80").unwrap(), 250);
+        assert!(clock.each(output, "puts").is_err());
+    }
+
+    #[test]
+    fn a_counter_that_fits_no_instructions_is_an_error() {
+        for output in ["", "counter 0", "counter 19200000", "counter x"] {
+            assert!(Clock::find(output).is_err(), "{output}");
+        }
     }
 
     #[test]
     fn reads_the_end_of_a_vm() {
         let output = "ready\n[tinyvmm info] vm 'ready' ended: exit code 0, first entered at 50000 ticks, \
                       first output at 80000 ticks, 12 exits, overhead 20480 bytes\n";
-        let end = VmEnd { first_entered: 800_000, first_output: 1_280_000, overhead: 20480 };
+        let end = VmEnd { first_entered: 50_000, first_output: 80_000, overhead: 20480 };
         assert_eq!(VmEnd::find(output).unwrap(), end);
         assert!(VmEnd::find("ready\n").is_err());
     }

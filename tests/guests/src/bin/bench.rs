@@ -1,14 +1,14 @@
-//! Measures hypercalls from inside a VM. Prints `figure NAME TICKS COUNT` for each kind: how long that many of them took,
-//! in ticks of the virtual counter.
+//! Measures hypercalls from inside a VM. Prints the counter's frequency as `counter HZ`, and for each kind of call
+//! `figure NAME TICKS COUNT`: how long that many of them took, in ticks of the virtual counter.
 #![no_std]
 #![no_main]
 
 use core::arch::asm;
-use guest_rt::{abi, entry, println};
+use guest_rt::{abi, entry, println, time};
 
 entry!(main);
 
-/// Enough to make one tick of the counter, 16 instructions under QEMU, unimportant.
+/// Enough to make a tick of the counter more or less unimportant.
 const CALLS: u64 = 4096;
 /// Fewer, because each one is a line on the console.
 const LINES: u64 = 64;
@@ -22,6 +22,7 @@ fn main() -> u8 {
     ticks(abi::VERSION, 0, CALLS);
     let null = ticks(abi::VERSION, 0, CALLS);
     let puts = ticks(abi::PUTS, LINE.as_ptr().expose_provenance() as u64, LINES);
+    println!("counter {}", time::frequency());
     println!("figure null_hypercall {null} {CALLS}");
     println!("figure puts_80 {puts} {LINES}");
     0
