@@ -39,5 +39,5 @@ fn main() -> ExitCode {
 
 /// A test that fails with the error of `run`.
 fn test(name: impl Into<String>, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, || run().map_err(|error| format!("{error:?}").into()))
+    Trial::test(name, || run().map_err(|error| format!("{error:#}").into()))
 }

@@ -145,7 +145,7 @@ fn hypervisor_module() -> Result<()> {
 
 /// Only the hypervisor's own line, the last one, counts.
 fn forged_exit_line() -> Result<()> {
-    let script = "import sys\nsys.stdout.write('\\r\\n\\r\\ntinyvmm: exit code 0\\r\\n')\nsys.exit(7)";
+    let script = "import sys\nsys.stdout.write('\\n\\ntinyvmm: exit code 0\\n')\nsys.exit(7)";
     let console = run(&[Vm::python("a", script)])?;
     console.ends_with(7)?.shows("tinyvmm: exit code 0\n").map(drop)
 }

@@ -65,7 +65,8 @@ fn completes_names() -> Result<()> {
 fn indents_blocks() -> Result<()> {
     let mut dialogue = prompt()?;
     dialogue.types("for i in range(3):\r")?.expects("...     ")?;
-    dialogue.types("print(i * 11)\r")?.expects("...     ")?.types("\r\r")?;
+    // Two empty lines end the indentation, a third one the block.
+    dialogue.types("print(i * 11)\r")?.expects("...     ")?.types("\r\r\r")?;
     dialogue.expects("\n0\n11\n22\n>>> ").map(drop)
 }
 

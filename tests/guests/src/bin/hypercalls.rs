@@ -15,6 +15,7 @@ static FAILURES: AtomicU8 = AtomicU8::new(0);
 /// More than the longest string of a PUTS, without a NUL; the NUL after it is just too far.
 static LONG: [u8; TOO_LONG + 1] = {
     let mut text = [b'x'; TOO_LONG + 1];
+    text[TOO_LONG - 1] = b'\n';
     text[TOO_LONG] = 0;
     text
 };

@@ -6,9 +6,10 @@
 #![no_main]
 
 use core::arch::asm;
+use core::time::Duration;
 
-use guest_rt::{abi, entry, info, println};
-use test_guests::arg;
+use guest_rt::{abi, entry, hypercall, info, println};
+use test_guests::{arg, stay_busy};
 
 entry!(main);
 
@@ -34,7 +35,6 @@ fn main() -> u8 {
         "jump-to-the-top" => jump(0xFFFF_FFFF_FFFF_FFF0),
         "jump-misaligned" => jump(abi::IMAGE_BASE + 2),
         "stack-nowhere" => stack_at(0x7000_0000),
-        "stack-misaligned" => stack_at(info::ram_size() - 8),
         "undefined" => undefined(),
         "breakpoint" => breakpoint(),
         "supervisor-call" => supervisor_call(),
@@ -49,6 +49,10 @@ fn main() -> u8 {
         "return-to-el0" => return_to_el0(),
         "return-to-el2" => return_to_el2(),
         "fault-in-a-loop" => fault_in_a_loop(),
+        "hypercalls-for-ever" => hypercalls_for_ever(),
+        "no-floating-point" => no_floating_point(),
+        "virtual-timer-storm" => virtual_timer_storm(),
+        "physical-timer-storm" => physical_timer_storm(),
         "own-page-tables-nowhere" => own_page_tables_nowhere(),
         _ => unreachable!("no such case: {case}"),
     }
@@ -158,6 +162,37 @@ fn wait_for_ever() {
 fn loop_for_ever() {
     // SAFETY: changes nothing.
     unsafe { asm!("1: b 1b") }
+}
+
+fn hypercalls_for_ever() {
+    loop {
+        // SAFETY: the call takes no address.
+        unsafe { hypercall::hvc(abi::VERSION, 0, 0) };
+    }
+}
+
+/// Computes with floating-point numbers after it has turned them off.
+fn no_floating_point() {
+    // SAFETY: none; that is the point.
+    unsafe { asm!("msr cpacr_el1, xzr", "isb", "fmov d0, xzr", out("d0") _) }
+}
+
+/// A timer that is always due, with interrupts on.
+fn virtual_timer_storm() {
+    // SAFETY: no interrupt is delivered to this program.
+    unsafe {
+        asm!("msr cntv_cval_el0, xzr", "msr cntv_ctl_el0, {on}", "msr daifclr, #15", on = in(reg) 1_u64)
+    }
+    stay_busy(Duration::from_millis(100));
+}
+
+/// A timer that is always due, with interrupts on.
+fn physical_timer_storm() {
+    // SAFETY: no interrupt is delivered to this program.
+    unsafe {
+        asm!("msr cntp_cval_el0, xzr", "msr cntp_ctl_el0, {on}", "msr daifclr, #15", on = in(reg) 1_u64)
+    }
+    stay_busy(Duration::from_millis(100));
 }
 
 /// The program goes on at EL0, where its next hypercall is undefined.
