@@ -50,7 +50,7 @@ impl fmt::Display for Error {
 /// Called once, before memory is handed out. `address` is what the boot loader left in `X0`.
 #[must_use]
 pub unsafe fn find_device_tree(address: usize) -> &'static [u8] {
-    if address % 8 == 0 && address != 0 {
+    if address.is_multiple_of(8) && address != 0 {
         let start = core::ptr::with_exposed_provenance::<u8>(address);
         // SAFETY: the boot protocol's promise; the magic number is checked before more than the header is
         // read, and nothing changes the tree.
@@ -80,8 +80,9 @@ pub fn require_el2(tree: &[u8]) {
         // Without EL2, the firmware's caller is a guest or QEMU's own stand-in for it.
         power::init(platform.psci.unwrap_or(Psci::Hvc));
         if let Some(uart) = &platform.uart {
+            // What is said next goes to the UART that was opened last.
             // SAFETY: the MMU is off.
-            drop(unsafe { Device::open(uart) });
+            let _ = unsafe { Device::open(uart) };
         }
     }
     power::fatal(format_args!(
@@ -101,7 +102,8 @@ pub unsafe fn enable_mmu(tree: &[u8]) {
 /// Reads the device tree and starts the console and the log.
 #[must_use]
 pub fn discover(tree: &'static [u8]) -> Platform<'static> {
-    let platform = Platform::from_device_tree(tree).unwrap_or_else(|error| power::fatal(format_args!("{error}")));
+    let platform =
+        Platform::from_device_tree(tree).unwrap_or_else(|error| power::fatal(format_args!("{error}")));
     if let Some(psci) = platform.psci {
         power::init(psci);
     }
@@ -130,11 +132,16 @@ pub fn take_over(board: &Required<'_>, platform: &Platform<'_>, tree: &[u8]) {
     map(board.gic.distributor.clone(), Kind::Device);
     match &board.gic.cpus {
         GicCpus::Interface(registers) => map(registers.clone(), Kind::Device),
-        GicCpus::Redistributors(regions) => regions.iter().for_each(|region| map(region.clone(), Kind::Device)),
+        GicCpus::Redistributors(regions) => {
+            regions.iter().for_each(|region| map(region.clone(), Kind::Device))
+        }
     }
     // SAFETY: just mapped.
     if !unsafe { gic::init(board.gic) } {
-        power::fatal(format_args!("the interrupt controller has no redistributor for core {:#x}", cpu::core_id()));
+        power::fatal(format_args!(
+            "the interrupt controller has no redistributor for core {:#x}",
+            cpu::core_id()
+        ));
     }
     cpu::init();
 }

@@ -135,7 +135,8 @@ impl<'a> Node<'a> {
             let (from, rest) = entry.split_at_checked(child.address * 4)?;
             let (to, size) = rest.split_at_checked(self.cells.address * 4)?;
             let offset = address.checked_sub(number(from, child.address)?)?;
-            (offset < number(size, child.size)?).then(|| number(to, self.cells.address)?.checked_add(offset))?
+            (offset < number(size, child.size)?)
+                .then(|| number(to, self.cells.address)?.checked_add(offset))?
         })
     }
 }
@@ -205,7 +206,7 @@ pub fn reserved(tree: &[u8]) -> Result<Vec<Range<u64>, 16>, Error> {
 pub fn walk<'a>(tree: &'a [u8], mut visit: impl FnMut(&Path<'_, 'a>)) -> Result<(), Error> {
     let size = total_size(tree)?;
     let tree = tree.get(..size).ok_or(Error::NoDeviceTree)?;
-    if tree.as_ptr().addr() % 4 != 0 {
+    if !tree.as_ptr().addr().is_multiple_of(4) {
         return Err(Error::NoDeviceTree);
     }
     // The parser reads within the slice only; these are the offsets that it takes on trust.
@@ -226,7 +227,9 @@ pub fn walk<'a>(tree: &'a [u8], mut visit: impl FnMut(&Path<'_, 'a>)) -> Result<
             Some(ParsedTok::Prop(property)) => {
                 let name = strings.checked_add(property.name_offset).and_then(|at| string_at(tree, at));
                 let node = nodes.last_mut().ok_or(Error::Malformed)?;
-                node.properties.push((name.ok_or(Error::Malformed)?, property.prop_buf)).map_err(|_| Error::TooComplex)?;
+                node.properties
+                    .push((name.ok_or(Error::Malformed)?, property.prop_buf))
+                    .map_err(|_| Error::TooComplex)?;
             }
             Some(ParsedTok::EndNode) => {
                 if nodes.is_empty() {

@@ -39,7 +39,7 @@ pub fn init() {
 /// Chooses the level: the command line's `loglevel` if there is one, else the manifest's.
 ///
 /// Returns what stood on the command line if it is no level.
-pub fn set_level<'a>(bootarg: Option<&'a str>, manifest: Option<LevelFilter>) -> Result<(), &'a str> {
+pub fn set_level(bootarg: Option<&str>, manifest: Option<LevelFilter>) -> Result<(), &str> {
     let level = match bootarg {
         Some(name) => Some(name.parse().map_err(|_| name)?),
         None => manifest,

@@ -15,10 +15,10 @@ mod hypervisor {
     /// loader left in `X0`.
     #[unsafe(no_mangle)]
     extern "C" fn hypervisor_main(device_tree: usize) -> ! {
-        cpu::install_vectors();
         // SAFETY: the entry code passes on what the boot loader left in X0.
         let tree = unsafe { boot::find_device_tree(device_tree) };
         boot::require_el2(tree);
+        cpu::install_vectors();
         // SAFETY: nothing has run before.
         unsafe { boot::enable_mmu(tree) };
 

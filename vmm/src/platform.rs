@@ -55,6 +55,7 @@ pub struct Gic {
 
 /// The part of an interrupt controller that each core has.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and no heap yet when it is made")]
 pub enum GicCpus {
     /// GICv2: one CPU interface, banked by core.
     Interface(Range<u64>),
@@ -116,7 +117,8 @@ impl<'a> Platform<'a> {
             }
         })?;
         if let Some(uart) = &mut platform.uart {
-            uart.clock = clocks.iter().find(|(phandle, _)| Some(*phandle) == uart_clock).map(|(_, hertz)| *hertz);
+            uart.clock =
+                clocks.iter().find(|(phandle, _)| Some(*phandle) == uart_clock).map(|(_, hertz)| *hertz);
         }
         Ok(platform)
     }
@@ -141,7 +143,8 @@ impl<'a> Platform<'a> {
         let node = path.node();
         if node.name == "chosen" {
             self.bootargs = node.string("bootargs").unwrap_or_default();
-            self.bundle = node.number("linux,initrd-start").zip(node.number("linux,initrd-end")).map(|(a, b)| a..b);
+            self.bundle =
+                node.number("linux,initrd-start").zip(node.number("linux,initrd-end")).map(|(a, b)| a..b);
             self.bundle.take_if(|bundle| bundle.start >= bundle.end);
         }
         if !node.is_enabled() {
@@ -151,14 +154,18 @@ impl<'a> Platform<'a> {
             (0..MAX_RANGES).for_each(|index| push(&mut self.memory, path.reg(index)));
         }
         if path.parent() == Some("reserved-memory") {
-            let kept = if node.property("no-map").is_some() { &mut self.unmapped } else { &mut self.reserved };
+            let kept =
+                if node.property("no-map").is_some() { &mut self.unmapped } else { &mut self.reserved };
             (0..MAX_RANGES).for_each(|index| push(kept, path.reg(index)));
         }
         if node.is_compatible("arm,pl011") {
             self.visit_uart(path, uart_clock);
         }
         if ["arm,gic-400", "arm,cortex-a15-gic"].iter().any(|name| node.is_compatible(name)) {
-            self.gic = path.reg(0).zip(path.reg(1)).map(|(distributor, cpu)| Gic { distributor, cpus: GicCpus::Interface(cpu) });
+            self.gic = path
+                .reg(0)
+                .zip(path.reg(1))
+                .map(|(distributor, cpu)| Gic { distributor, cpus: GicCpus::Interface(cpu) });
         }
         if node.is_compatible("arm,gic-v3") {
             self.gic = gic_v3(path);
@@ -198,7 +205,8 @@ pub struct Required<'a> {
 }
 
 fn gic_v3(path: &Path<'_, '_>) -> Option<Gic> {
-    let regions = path.node().cell("#redistributor-regions", 0).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
+    let regions =
+        path.node().cell("#redistributor-regions", 0).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
     let mut redistributors = Ranges::new();
     (1..=regions.min(MAX_RANGES)).for_each(|index| push(&mut redistributors, path.reg(index)));
     Some(Gic { distributor: path.reg(0)?, cpus: GicCpus::Redistributors(redistributors) })
@@ -219,7 +227,9 @@ mod tests {
 
     /// A board with what QEMU's `virt` has; `gic_v3` chooses the interrupt controller.
     fn virt(gic_v3: bool) -> Aligned {
-        let mut fdt = FdtWriter::new_with_mem_reserv(&[vm_fdt::FdtReserveEntry::new(0x4000_0000, 0x1000).unwrap()]).unwrap();
+        let mut fdt =
+            FdtWriter::new_with_mem_reserv(&[vm_fdt::FdtReserveEntry::new(0x4000_0000, 0x1000).unwrap()])
+                .unwrap();
         let root = fdt.begin_node("").unwrap();
         fdt.property_u32("#address-cells", 2).unwrap();
         fdt.property_u32("#size-cells", 2).unwrap();
@@ -281,18 +291,24 @@ mod tests {
         let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
         assert_eq!(platform.uart, Some(uart));
         assert_eq!(platform.psci, Some(Psci::Smc));
-        assert_eq!((platform.bootarg("loglevel"), platform.bootarg("console")), (Some("info"), Some("30x100")));
+        assert_eq!(
+            (platform.bootarg("loglevel"), platform.bootarg("console")),
+            (Some("info"), Some("30x100"))
+        );
         assert_eq!(platform.bootarg("log"), None);
         let required = platform.required().ok().unwrap();
         assert_eq!((required.timer_interrupt, required.bundle), (26, 0x4800_0000..0x4800_2000));
-        assert!(matches!(&required.gic.cpus, GicCpus::Redistributors(r) if r[..] == [0x80a_0000..0x180_0000]));
+        assert!(
+            matches!(&required.gic.cpus, GicCpus::Redistributors(r) if r[..] == [0x80a_0000..0x900_0000])
+        );
     }
 
     #[test]
     fn knows_a_gicv2() {
         let tree = virt(false);
         let platform = Platform::from_device_tree(tree.bytes()).unwrap();
-        let gic = Gic { distributor: 0x800_0000..0x801_0000, cpus: GicCpus::Interface(0x80a_0000..0x180_0000) };
+        let gic =
+            Gic { distributor: 0x800_0000..0x801_0000, cpus: GicCpus::Interface(0x80a_0000..0x900_0000) };
         assert_eq!(platform.gic, Some(gic));
     }
 

@@ -117,7 +117,7 @@ el1_registers! {
 /// The FP/SIMD registers. EL2 never uses them; they are switched when a vCPU first uses them after
 /// it got the core.
 #[repr(C, align(16))]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct FpRegisters {
     /// `V0` to `V31`.
     pub v: [u128; 32],
@@ -125,12 +125,6 @@ pub struct FpRegisters {
     pub fpcr: u64,
     /// Floating-point status.
     pub fpsr: u64,
-}
-
-impl Default for FpRegisters {
-    fn default() -> Self {
-        Self { v: [0; 32], fpcr: 0, fpsr: 0 }
-    }
 }
 
 /// `PSTATE` of a guest at its start: EL1 with its own stack pointer, all interrupts masked.
@@ -141,6 +135,7 @@ pub const SCTLR_EL1_RESET: u64 = 0x30d0_0800;
 
 /// All registers of a vCPU.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "there is no core to load them into"))]
 pub struct VcpuContext {
     /// What every exit saves.
     pub registers: GuestRegisters,
@@ -158,7 +153,12 @@ impl VcpuContext {
         const MPIDR_RES1: u64 = 1 << 31;
         Self {
             registers: GuestRegisters { pc: entry, pstate: PSTATE_EL1H_MASKED, ..GuestRegisters::default() },
-            el1: El1Registers { sp_el1: stack, sctlr: SCTLR_EL1_RESET, vbar: vectors, ..El1Registers::default() },
+            el1: El1Registers {
+                sp_el1: stack,
+                sctlr: SCTLR_EL1_RESET,
+                vbar: vectors,
+                ..El1Registers::default()
+            },
             fp: FpRegisters::default(),
             vmpidr: MPIDR_RES1 | u64::from(index),
         }
@@ -187,10 +187,12 @@ const VECTOR_IMMEDIATE: u16 = 0x100;
 /// The page of exception vectors that a guest of the `tiny` machine starts with: each is an `HVC` that says
 /// which vector it is.
 pub static INITIAL_VECTORS: Page = {
+    const WORDS_APART: usize = 32;
+    assert!(WORDS_APART as u64 * 4 == VECTOR_SPACING);
     let mut code = [0; 1024];
     let mut vector = 0;
     while vector < 16 {
-        code[vector as usize * VECTOR_SPACING as usize / 4] = hvc(VECTOR_IMMEDIATE + vector);
+        code[vector as usize * WORDS_APART] = hvc(VECTOR_IMMEDIATE + vector);
         vector += 1;
     }
     Page(code)

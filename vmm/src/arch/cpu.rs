@@ -9,8 +9,8 @@ use super::{
     world_switch::{self, Vector},
 };
 use aarch64_cpu::registers::{
-    CNTHCTL_EL2, CNTVOFF_EL2, CPTR_EL2, CurrentEL, HCR_EL2, ID_AA64MMFR1_EL1, ID_AA64PFR0_EL1, MDCR_EL2, MPIDR_EL1,
-    Readable, VBAR_EL2, VTCR_EL2, Writeable,
+    CNTHCTL_EL2, CNTVOFF_EL2, CPTR_EL2, CurrentEL, HCR_EL2, ID_AA64MMFR1_EL1, ID_AA64PFR0_EL1, MDCR_EL2,
+    MPIDR_EL1, Readable, VBAR_EL2, VTCR_EL2, Writeable,
 };
 
 /// Whether the boot loader entered at EL2.
@@ -102,7 +102,14 @@ fn mdcr() -> u64 {
 /// `VTCR_EL2`: 39-bit guest physical addresses from level 1, walks inner shareable and cacheable.
 fn vtcr() -> u64 {
     let sixteen_bit_vmids = if vmid_bits() == 16 { 1 << 19 } else { 0 };
-    1 << 31 | sixteen_bit_vmids | physical_address_size() << 16 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 0b01 << 6 | (64 - 39)
+    1 << 31
+        | sixteen_bit_vmids
+        | physical_address_size() << 16
+        | 0b11 << 12
+        | 0b01 << 10
+        | 0b01 << 8
+        | 0b01 << 6
+        | (64 - 39)
 }
 
 /// Width of a VMID on this core.

@@ -45,7 +45,9 @@ impl Backtrace {
     pub fn here() -> Self {
         let (pc, fp): (u64, u64);
         // SAFETY: reads two registers.
-        unsafe { core::arch::asm!("adr {}, .", "mov {}, x29", out(reg) pc, out(reg) fp, options(nomem, nostack)) };
+        unsafe {
+            core::arch::asm!("adr {}, .", "mov {}, x29", out(reg) pc, out(reg) fp, options(nomem, nostack))
+        };
         Self { pc, fp }
     }
 }
@@ -57,7 +59,7 @@ impl fmt::Display for Backtrace {
         write!(f, "\n  backtrace (offsets in the image):\n    {:#x}", self.pc.wrapping_sub(base))?;
         let mut fp = self.fp;
         for _ in 0..MAX_FRAMES {
-            if !super::mmu::image_range().contains(&fp) || fp % 8 != 0 {
+            if !super::mmu::image_range().contains(&fp) || !fp.is_multiple_of(8) {
                 break;
             }
             // SAFETY: inside the image, where every page but the guard pages is readable, and aligned. A

@@ -133,7 +133,8 @@ pub unsafe fn enable(device_tree: Range<u64>) {
 
 fn build(device_tree: Range<u64>) -> Result<AddressSpace, MapError> {
     let mut space = PageTable::new(&POOL)?;
-    let mut map = |range: Range<u64>, kind| space.map(range.start, range.start, range.end - range.start, kind);
+    let mut map =
+        |range: Range<u64>, kind| space.map(range.start, range.start, range.end - range.start, kind);
     map(symbol!(__image_start)..symbol!(__text_end), Kind::Code)?;
     map(symbol!(__text_end)..symbol!(__relro_end), Kind::ReadOnly)?;
     let mut start = symbol!(__relro_end);
@@ -205,5 +206,7 @@ unsafe fn invalidate_image() {
 /// `ID_AA64MMFR0_EL1.PARange`, at most 48 bits: larger ones need descriptors of another format.
 #[must_use]
 pub fn physical_address_size() -> u64 {
-    aarch64_cpu::registers::ID_AA64MMFR0_EL1.read(aarch64_cpu::registers::ID_AA64MMFR0_EL1::PARange).min(0b101)
+    aarch64_cpu::registers::ID_AA64MMFR0_EL1
+        .read(aarch64_cpu::registers::ID_AA64MMFR0_EL1::PARange)
+        .min(0b101)
 }

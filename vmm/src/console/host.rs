@@ -3,7 +3,7 @@
 use super::Sink;
 
 /// No UART.
-pub struct Device;
+pub(super) struct Device;
 
 impl Sink for Device {
     fn put(&mut self, _byte: u8) {}
@@ -11,8 +11,8 @@ impl Sink for Device {
 
 impl Device {
     /// No UART: what is written is lost.
-    pub const NONE: Self = Self;
+    pub(super) const NONE: Self = Self;
 
     /// Nothing is received.
-    pub fn receive(&mut self, _has_room: impl Fn() -> bool, _accept: impl FnMut(u8)) {}
+    pub(super) fn receive(&mut self, _has_room: impl Fn() -> bool, _accept: impl FnMut(u8)) {}
 }

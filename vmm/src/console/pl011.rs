@@ -2,7 +2,9 @@
 
 use super::Sink;
 use crate::platform;
-use arm_pl011_uart::{DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer};
+use arm_pl011_uart::{
+    DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer,
+};
 use core::{
     ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering},
@@ -50,7 +52,8 @@ impl Device {
         // SAFETY: the caller's promise.
         let mut device = unsafe { at(address) };
         if let (Some(clock), Some(uart)) = (uart.clock, &mut device.uart) {
-            let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+            let line =
+                LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
             // A clock too slow for the rate leaves the UART as the firmware set it.
             let _ = uart.enable(line, BAUD_RATE, clock);
         }

@@ -135,7 +135,9 @@ impl GuestMemory {
             // RAM is mapped whole when the VM is built, so a checked range always translates.
             let Some((leaf, _)) = self.stage2.lookup(rest.start) else { return };
             let len = leaf.remaining.min(rest.len);
-            let (Ok(address), Ok(count)) = (usize::try_from(leaf.address), usize::try_from(len)) else { return };
+            let (Ok(address), Ok(count)) = (usize::try_from(leaf.address), usize::try_from(len)) else {
+                return;
+            };
             each(core::ptr::with_exposed_provenance_mut(address), count);
             rest = rest.skip(len);
         }
@@ -173,7 +175,9 @@ mod tests {
         let memory = memory();
         assert!(memory.check(0, 7 * 4096).is_ok());
         assert!(memory.check(7 * 4096, 0).is_ok());
-        for (address, len) in [(0, 7 * 4096 + 1), (7 * 4096, 1), (u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX)] {
+        for (address, len) in
+            [(0, 7 * 4096 + 1), (7 * 4096, 1), (u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX)]
+        {
             assert_eq!(memory.check(address, len), Err(BadAddress), "{address:#x} + {len:#x}");
         }
         assert_eq!(memory.check_from(7 * 4096 - 3, 10).unwrap().len(), 3);

@@ -118,9 +118,15 @@ impl<R: Regime, S: TableSource> PageTable<R, S> {
     ///
     /// Only entries that were invalid change, so no break-before-make is needed; the caller orders the
     /// writes before their use with a barrier. After an error a part of the range may be mapped.
-    pub fn map(&mut self, input: u64, output: u64, size: u64, attributes: R::Attributes) -> Result<(), MapError> {
+    pub fn map(
+        &mut self,
+        input: u64,
+        output: u64,
+        size: u64,
+        attributes: R::Attributes,
+    ) -> Result<(), MapError> {
         let end = input.checked_add(size).filter(|end| *end <= ADDRESS_LIMIT).ok_or(MapError::BadRange)?;
-        if (input | output | size) % PAGE_SIZE != 0 || output.checked_add(size).is_none() {
+        if !(input | output | size).is_multiple_of(PAGE_SIZE) || output.checked_add(size).is_none() {
             return Err(MapError::BadRange);
         }
         let bits = R::bits(attributes);
@@ -236,7 +242,9 @@ const fn usize_of(address: u64) -> usize {
 /// The highest level whose leaf fits the alignment of both addresses and the size.
 const fn leaf_level(input: u64, output: u64, size: u64) -> u32 {
     let mut level = ROOT_LEVEL;
-    while level < LEAF_LEVEL && ((input | output) % leaf_size(level) != 0 || size < leaf_size(level)) {
+    while level < LEAF_LEVEL
+        && (!(input | output).is_multiple_of(leaf_size(level)) || size < leaf_size(level))
+    {
         level += 1;
     }
     level

@@ -43,7 +43,11 @@ impl fmt::Display for BuildError {
         let Self { vm, reason } = self;
         match reason {
             Reason::Image(file, error) => {
-                write!(f, "tinyvmm.toml:{}: vm '{vm}': image = \"{}\": {error}", file.position.line, file.name)
+                write!(
+                    f,
+                    "tinyvmm.toml:{}: vm '{vm}': image = \"{}\": {error}",
+                    file.position.line, file.name
+                )
             }
             Reason::Rom(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
             Reason::Frames(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
@@ -79,7 +83,8 @@ pub fn build<'a>(
     let mut builder = Builder { bundle, frames, roms: Vec::new() };
     let build_one = |(index, config): (usize, &'a VmConfig)| {
         let vcpu = builder.build(VmId(index), config);
-        vcpu.map(|vcpu| (vcpu, config.priority)).map_err(|reason| BuildError { vm: config.name.clone(), reason })
+        vcpu.map(|vcpu| (vcpu, config.priority))
+            .map_err(|reason| BuildError { vm: config.name.clone(), reason })
     };
     configs.iter().enumerate().map(build_one).collect()
 }
@@ -101,8 +106,8 @@ impl<'a> Builder<'a> {
     fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Box<Vcpu>, Reason> {
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
-        let image =
-            GuestImage::parse(bytes, config.memory).map_err(|error| Reason::Image(config.image.clone(), error))?;
+        let image = GuestImage::parse(bytes, config.memory)
+            .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let rom = self.rom(config)?;
         let info = self.info_page(config, rom.as_deref())?;
 
@@ -148,7 +153,9 @@ impl<'a> Builder<'a> {
             return Ok(Some(rom.clone()));
         }
         let files = config.files.iter();
-        let plan = RomFs::new(files.map(|(path, file)| (path.as_str(), self.bundle.file(&file.name).unwrap_or_default())))?;
+        let plan = RomFs::new(
+            files.map(|(path, file)| (path.as_str(), self.bundle.file(&file.name).unwrap_or_default())),
+        )?;
         let rom = Arc::new(self.write_rom(&plan)?);
         self.roms.push((config, rom.clone()));
         Ok(Some(rom))
@@ -186,7 +193,9 @@ impl<'a> Builder<'a> {
 }
 
 fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
-    let names = |config: &'_ VmConfig| config.files.iter().map(|(path, file)| (path.clone(), file.name.clone())).collect::<Vec<_>>();
+    let names = |config: &'_ VmConfig| {
+        config.files.iter().map(|(path, file)| (path.clone(), file.name.clone())).collect::<Vec<_>>()
+    };
     a.files.len() == b.files.len() && names(a) == names(b)
 }
 
@@ -204,7 +213,12 @@ fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
     (bytes, u32::try_from(length).unwrap_or(0))
 }
 
-fn map_blocks(stage2: &mut Stage2, start: u64, blocks: Vec<SharedBlock>, access: Access) -> Result<(), MapError> {
+fn map_blocks(
+    stage2: &mut Stage2,
+    start: u64,
+    blocks: Vec<SharedBlock>,
+    access: Access,
+) -> Result<(), MapError> {
     let mut ipa = start;
     for block in blocks {
         let size = block.size();
@@ -253,7 +267,9 @@ mod tests {
     }
 
     fn vm(name: &str, image: &str) -> String {
-        format!("[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"1MiB\"\nargs = [\"main\", \"a b\"]\nfiles.\"/f\" = \"f\"\n")
+        format!(
+            "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"1MiB\"\nargs = [\"main\", \"a b\"]\nfiles.\"/f\" = \"f\"\n"
+        )
     }
 
     #[test]
@@ -266,7 +282,10 @@ mod tests {
         assert_eq!(vcpus.len(), 2);
         let (vcpu, _) = &vcpus[0];
         let registers = &vcpu.context.registers;
-        assert_eq!((registers.pc, registers.x[0], registers.x[1], registers.x[2]), (0x1_0000, 0x8000_0000, 1 << 20, 0));
+        assert_eq!(
+            (registers.pc, registers.x[0], registers.x[1], registers.x[2]),
+            (0x1_0000, 0x8000_0000, 1 << 20, 0)
+        );
         assert!(registers.x[3..].iter().all(|x| *x == 0));
 
         let memory = &vcpu.vm.memory;
@@ -277,7 +296,9 @@ mod tests {
         let (info, writable) = memory.stage2().lookup(INFO_PAGE_BASE).unwrap();
         assert!(!writable);
         // SAFETY: the info page of a VM that is alive.
-        let page = unsafe { &*core::ptr::with_exposed_provenance::<InfoPage>(usize::try_from(info.address).unwrap()) };
+        let page = unsafe {
+            &*core::ptr::with_exposed_provenance::<InfoPage>(usize::try_from(info.address).unwrap())
+        };
         assert_eq!((page.arg_count, page.args_length, &page.args[..9]), (2, 9, &b"main\0a b\0"[..]));
         assert_eq!(offset_of!(InfoPage, args) + ARGS_SIZE, 4096);
         assert_eq!((page.rom_address, page.ram_size), (ROM_BASE, 1 << 20));

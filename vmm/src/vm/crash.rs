@@ -32,7 +32,7 @@ pub enum Crash {
 }
 
 /// A crash together with the vCPU it happened on, as it is reported.
-pub(super) struct Report<'a> {
+pub struct Report<'a> {
     /// The vCPU.
     pub vcpu: &'a Vcpu,
     /// Why it stopped.
@@ -84,7 +84,8 @@ fn write_backtrace(f: &mut fmt::Formatter<'_>, vcpu: &Vcpu, pc: u64) -> fmt::Res
         let (Ok(range), 0) = (memory.check(fp, 16), fp % 8) else { break };
         let mut record = [0; 16];
         memory.read(range, &mut record);
-        let [next, link] = [0, 8].map(|at| u64::from_le_bytes(record[at..at + 8].try_into().unwrap_or_default()));
+        let [next, link] =
+            [0, 8].map(|at| u64::from_le_bytes(record[at..at + 8].try_into().unwrap_or_default()));
         if link == 0 || next <= fp {
             break;
         }
@@ -92,4 +93,67 @@ fn write_backtrace(f: &mut fmt::Formatter<'_>, vcpu: &Vcpu, pc: u64) -> fmt::Res
         fp = next;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        arch::context::VcpuContext,
+        memory::{
+            frames::{FrameBlock, tests::frames},
+            stage2::{Access, Stage2},
+        },
+        vm::{VmId, tests::vm_with_memory},
+    };
+    use alloc::{string::ToString, sync::Arc};
+
+    /// A vCPU whose RAM holds two frame records, the second of which leads back to the first.
+    fn vcpu() -> Vcpu {
+        let frames = frames(64);
+        let mut stage2 = Stage2::new(frames).unwrap();
+        stage2.map(0, Arc::new(FrameBlock::zeroed(frames, 4096).unwrap()), Access::ReadWriteExecute).unwrap();
+        let vm = vm_with_memory(VmId(3), "py", stage2, 4096, frames);
+        for (at, next, link) in [(0x100, 0x200, 0xaaa0), (0x200, 0x100, 0xbbb0_u64)] {
+            vm.memory.write(vm.memory.check(at, 8).unwrap(), &u64::to_le_bytes(next));
+            vm.memory.write(vm.memory.check(at + 8, 8).unwrap(), &link.to_le_bytes());
+        }
+        let mut context = VcpuContext::new(0, 0x1_0000, 4096, 0);
+        context.registers.x[29] = 0x100;
+        context.registers.x[30] = 0x1_0040;
+        Vcpu { vm: Arc::new(vm), index: 0, context, exits: 1, first_run: None }
+    }
+
+    #[test]
+    fn a_fault_is_reported_with_everything() {
+        let crash = Crash::Fault { syndrome: Syndrome(0x9200_0045), ipa: 0x4000_0000, address: 0x4000_0000 };
+        let text = Report { vcpu: &vcpu(), crash }.to_string();
+        for part in [
+            "vm 'py' crashed: vCPU 0: data abort on a write, translation fault at level 1",
+            "at IPA 0x40000000",
+            "pc 0000000000010000  pstate 3c5",
+            "x29 0000000000000100",
+            "backtrace: 0x10000 0x10040 0xaaa0",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_backtrace_ends_whatever_the_frame_pointer_is() {
+        let mut vcpu = vcpu();
+        for fp in [0, 1, 0xff8, 0xffc, 0x1000, u64::MAX, u64::MAX - 15] {
+            vcpu.context.registers.x[29] = fp;
+            let crash = Crash::SystemError(Syndrome(0xbe00_0000));
+            assert!(Report { vcpu: &vcpu, crash }.to_string().contains("backtrace: 0x10000 0x10040"));
+        }
+    }
+
+    #[test]
+    fn an_unhandled_exception_is_reported_where_it_happened() {
+        let crash = Crash::Unhandled { vector: 4, syndrome: Syndrome(1 << 25), pc: 0x1_2340, address: 0 };
+        let text = Report { vcpu: &vcpu(), crash }.to_string();
+        assert!(text.contains("unhandled exception: undefined instruction"), "{text}");
+        assert!(text.contains("pc 0000000000012340"), "{text}");
+    }
 }

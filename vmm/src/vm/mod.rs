@@ -6,7 +6,7 @@ mod crash;
 mod run;
 
 pub use build::{BuildError, build};
-pub use crash::Crash;
+pub use crash::{Crash, Report};
 #[cfg(target_os = "none")]
 pub use run::{Interrupts, run_all};
 
@@ -169,7 +169,13 @@ pub(crate) mod tests {
     };
 
     /// A VM with this memory and nothing to run.
-    pub(crate) fn vm_with_memory(id: VmId, name: &str, stage2: Stage2, ram: u64, frames: &'static FrameAllocator) -> Vm {
+    pub(crate) fn vm_with_memory(
+        id: VmId,
+        name: &str,
+        stage2: Stage2,
+        ram: u64,
+        frames: &'static FrameAllocator,
+    ) -> Vm {
         let info = Arc::new(FrameBlock::zeroed(frames, 4096).unwrap());
         Vm {
             id,

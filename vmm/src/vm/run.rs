@@ -1,6 +1,6 @@
 //! Running VMs: the loop that enters guests, and handles why they come back.
 
-use super::{CRASH_EXIT_CODE, Crash, Vcpu, Vm, VmId, crash::Report};
+use super::{CRASH_EXIT_CODE, Crash, Report, Vcpu, Vm, VmId};
 use crate::{
     arch::{
         cpu::{self, Exit, LoadedVcpu},
