@@ -9,7 +9,7 @@ use crate::{build, session, setup, terminal};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::fs;
-use std::io::Write;
+use std::io::{IsTerminal, Write, stdin};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -79,6 +79,9 @@ impl Run {
         self.command(&products, Path::new(""))?;
         setup::ensure()?;
         build::build(profile, build::Scope::Images)?;
+        if self.program.is_empty() && stdin().is_terminal() {
+            eprintln!("{}", terminal::HELP);
+        }
         match &input {
             Input::Ready(path) => self.boot(&products, path),
             Input::Draft(draft) => {

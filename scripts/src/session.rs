@@ -6,7 +6,7 @@ use crate::terminal::{Keys, RawMode, Typed};
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -199,8 +199,19 @@ pub struct Captured {
     pub code: u8,
 }
 
-/// Runs `command` with `input` typed at once, and returns what it printed.
-pub fn capture(command: Command, input: &[u8], timeout: Duration) -> Result<Captured> {
+/// Runs `command` with `input` typed at once, and returns what it printed. What QEMU itself says is shown in errors only.
+pub fn capture(mut command: Command, input: &[u8], timeout: Duration) -> Result<Captured> {
+    let mut said = tempfile::tempfile().context("cannot make a temporary file")?;
+    command.stderr(said.try_clone()?);
+    captured(command, input, timeout).map_err(|error| {
+        let mut text = String::new();
+        // Without QEMU's words the error is still an error.
+        let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
+        if text.is_empty() { error } else { error.context(text.trim_end().to_owned()) }
+    })
+}
+
+fn captured(command: Command, input: &[u8], timeout: Duration) -> Result<Captured> {
     let deadline = Deadline::after(Some(timeout));
     let (mut qemu, mut stdin, stdout) = Qemu::start(command)?;
     let (sender, events) = channel();
@@ -228,5 +239,41 @@ fn next_captured(events: &Receiver<Event>, deadline: Deadline, output: &[u8]) ->
         if let Some(event) = event? {
             return Ok(event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{TIMED_OUT, exit_code};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A stand-in for QEMU.
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn captures_output_and_exit_code() {
+        let script = r"read line; printf 'got %s\r\n\r\ntinyvmm: exit code 7\r\n' $line";
+        let captured = capture(shell(script), b"input\n", LIMIT).unwrap();
+        assert_eq!((captured.output.as_str(), captured.code), ("got input\n", 7));
+    }
+
+    #[test]
+    fn an_end_without_a_reason_is_an_error_with_all_that_was_said() {
+        let error = capture(shell("echo out; echo why >&2; exit 3"), b"", LIMIT).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.starts_with("why: the hypervisor stopped without saying why"), "{text}");
+        assert!(text.contains("exit status: 3") && text.ends_with("out\n"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_takes_too_long_is_ended() {
+        let error = capture(shell("exec sleep 60"), b"", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(exit_code(&error), TIMED_OUT);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stdin, stdout};
 use std::panic;
 use std::sync::{Mutex, Once, PoisonError};
 
-/// Says how to leave, for `--help` and at the start of an interactive run.
+/// Tells the user of an interactive run how to get out of it.
 pub const HELP: &str = "Ctrl-A X leaves, Ctrl-A Ctrl-A sends a Ctrl-A";
 
 const CTRL_A: u8 = 1;
