@@ -163,6 +163,13 @@ impl VcpuContext {
             vmpidr: MPIDR_RES1 | u64::from(index),
         }
     }
+
+    /// The stack pointer that the guest was using, as of when it last lost the core.
+    #[must_use]
+    pub fn stack_pointer(&self) -> u64 {
+        const SP_SELECT: u64 = 1 << 0;
+        if self.registers.pstate & SP_SELECT != 0 { self.el1.sp_el1 } else { self.el1.sp_el0 }
+    }
 }
 
 /// Offset from `VBAR_EL1` of the vector for a synchronous exception taken in state `pstate`.

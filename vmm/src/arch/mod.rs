@@ -7,6 +7,8 @@ pub mod context;
 pub mod syndrome;
 
 #[cfg(target_os = "none")]
+pub mod bulk;
+#[cfg(target_os = "none")]
 pub mod cache;
 #[cfg(target_os = "none")]
 pub mod cpu;

@@ -1,7 +1,10 @@
 //! Switching the machine off.
 
 use crate::{console, platform::Psci};
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use smccc::{Hvc, Smc, psci};
 use spin::Once;
 
@@ -24,6 +27,13 @@ pub fn end(code: u8) -> ! {
 
 /// Reports a failure that the hypervisor cannot survive, and ends the run.
 pub fn fatal(message: fmt::Arguments<'_>) -> ! {
+    /// How often this has been tried: what is reported may be broken enough to fail the report as well.
+    static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+    let message = match ATTEMPTS.fetch_add(1, Ordering::Relaxed) {
+        0 => message,
+        1 => format_args!("the hypervisor failed, and failed again while it reported that"),
+        _ => off(),
+    };
     // SAFETY: the machine is switched off.
     unsafe { console::emergency(format_args!("[tinyvmm error] {message}"), FATAL_EXIT_CODE) };
     off()

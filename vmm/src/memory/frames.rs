@@ -83,7 +83,7 @@ impl FrameBlock {
         let start = frames.take(size).ok_or(OutOfFrames { wanted: size })?;
         let block = Self { start, size, frames };
         // SAFETY: the block is `size` bytes of memory that nothing else uses.
-        unsafe { crate::arch::cache::zero(start.as_ptr(), block.len()) };
+        unsafe { crate::arch::bulk::zero(start.as_ptr(), block.len()) };
         Ok(block)
     }
 

@@ -5,7 +5,7 @@
 //! the VM may change the bytes at any time, so they are copied, never borrowed.
 
 use super::stage2::Stage2;
-use crate::arch::cache;
+use crate::arch::{bulk, cache};
 use core::fmt;
 use tinyvmm_abi::EFAULT;
 
@@ -106,7 +106,7 @@ impl GuestMemory {
         self.for_each_piece(range.truncate(buffer.len() as u64), |guest, len| {
             // SAFETY: `guest` is valid for `len` bytes of this VM's memory, `buffer` has room for what
             // the range was cut to, and the hypervisor's memory never overlaps a guest's.
-            unsafe { guest.copy_to_nonoverlapping(buffer[done..done + len].as_mut_ptr(), len) };
+            unsafe { bulk::copy(guest, buffer[done..done + len].as_mut_ptr(), len) };
             done += len;
         });
         done
@@ -117,7 +117,7 @@ impl GuestMemory {
         let mut done = 0;
         self.for_each_piece(range.truncate(bytes.len() as u64), |guest, len| {
             // SAFETY: as in `read`; RAM is mapped for this VM alone, so writing changes no other's memory.
-            unsafe { guest.copy_from_nonoverlapping(bytes[done..done + len].as_ptr(), len) };
+            unsafe { bulk::copy(bytes[done..done + len].as_ptr(), guest, len) };
             done += len;
         });
         done

@@ -58,7 +58,8 @@ impl fmt::Display for Report<'_> {
                 registers.pc
             }
         };
-        write!(f, "\n  pc {pc:016x}  pstate {:x}", registers.pstate)?;
+        let sp = vcpu.context.stack_pointer();
+        write!(f, "\n  pc {pc:016x}  sp {sp:016x}  pstate {:x}", registers.pstate)?;
         write!(f, "{}", GeneralRegisters(&registers.x))?;
         write_backtrace(f, vcpu, pc)
     }
@@ -131,7 +132,7 @@ mod tests {
         for part in [
             "vm 'py' crashed: vCPU 0: data abort on a write, translation fault at level 1",
             "at IPA 0x40000000",
-            "pc 0000000000010000  pstate 3c5",
+            "pc 0000000000010000  sp 0000000000001000  pstate 3c5",
             "x29 0000000000000100",
             "backtrace: 0x10000 0x10040 0xaaa0",
         ] {
