@@ -13,7 +13,7 @@ use xtask::session;
 use crate::console::Console;
 
 /// Longest time that a boot may take.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A virtual machine to boot.
 pub(crate) struct Vm {
@@ -21,13 +21,21 @@ pub(crate) struct Vm {
     image: String,
     memory: String,
     args: Vec<String>,
+    priority: u8,
     files: Vec<(String, Vec<u8>)>,
 }
 
 impl Vm {
     /// A VM with 1 MiB that boots a program of the build.
     pub(crate) fn new(name: &str, image: &str) -> Self {
-        Self { name: name.into(), image: image.into(), memory: "1MiB".into(), args: vec![], files: vec![] }
+        Self {
+            name: name.into(),
+            image: image.into(),
+            memory: "1MiB".into(),
+            args: vec![],
+            priority: 8,
+            files: vec![],
+        }
     }
 
     /// A VM that runs a Python script, called `main.py`.
@@ -45,6 +53,11 @@ impl Vm {
         Self { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..self }
     }
 
+    /// Has this priority instead of the usual one.
+    pub(crate) fn priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -53,9 +66,9 @@ impl Vm {
 
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
-        let Self { name, image, memory, args, .. } = self;
+        let Self { name, image, memory, args, priority, .. } = self;
         let head = format!(
-            "[[vm]]\nname = {name:?}\nmachine = \"tiny\"\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\n"
+            "[[vm]]\nname = {name:?}\nmachine = \"tiny\"\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\n"
         );
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         head + "[vm.files]\n" + &files.collect::<String>()
@@ -68,18 +81,27 @@ impl Vm {
 
 /// Makes a bundle of `vms`, with the images from the build.
 pub(crate) fn bundle(vms: &[Vm]) -> Result<Vec<u8>> {
-    let products = products()?;
+    bundle_with(vms, &[])
+}
+
+/// Makes a bundle of `vms`, with these images or else those from the build.
+pub(crate) fn bundle_with(vms: &[Vm], images: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut files =
         vec![("tinyvmm.toml".to_owned(), vms.iter().map(Vm::manifest).collect::<String>().into())];
+    files.extend(images.iter().map(|(name, image)| ((*name).to_owned(), image.clone())));
     for vm in vms {
         if !files.iter().any(|(name, _)| *name == vm.image) {
-            let path = products.guest(&vm.image);
-            let image = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            files.push((vm.image.clone(), image));
+            files.push((vm.image.clone(), built(&vm.image)?));
         }
         files.extend(vm.files.iter().map(|(path, data)| (vm.file_name(path), data.clone())));
     }
     archive(&files)
+}
+
+/// A program of the build.
+pub(crate) fn built(image: &str) -> Result<Vec<u8>> {
+    let path = products()?.guest(image);
+    std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Makes a tar archive.
@@ -112,6 +134,11 @@ pub(crate) fn run_bundle(bundle: &[u8]) -> Result<Console> {
 /// Boots a bundle on a board, with arguments for the hypervisor.
 pub(crate) fn run_on(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Console> {
     let (command, _file) = command(board, bundle, bootargs)?;
+    run_command(command)
+}
+
+/// Runs an emulator without input to its end.
+pub(crate) fn run_command(command: Command) -> Result<Console> {
     let captured = session::capture(command, b"", TIMEOUT)?;
     Ok(Console { output: captured.output, code: captured.code })
 }

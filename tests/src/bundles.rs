@@ -1,9 +1,9 @@
 //! Bundles that are wrong: each is refused with a message and exit code 2, and no VM runs.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use libtest_mimic::Trial;
 
-use crate::boot::{Vm, archive, bundle, products, run_bundle};
+use crate::boot::{Vm, archive, built, bundle, run_bundle};
 use crate::test;
 
 /// What the VM prints that must not run.
@@ -62,14 +62,9 @@ fn with_image(image: &[u8]) -> Result<Vec<u8>> {
         |name: &str, image: &str| format!("[[vm]]\nname = {name:?}\nimage = {image:?}\nmemory = \"1MiB\"\n");
     archive(&[
         ("tinyvmm.toml".into(), (vm("good", "witness.elf") + &vm("bad", "image")).into()),
-        ("witness.elf".into(), witness()?),
+        ("witness.elf".into(), built("witness.elf")?),
         ("image".into(), image.into()),
     ])
-}
-
-fn witness() -> Result<Vec<u8>> {
-    let path = products()?.guest("witness.elf");
-    std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn truncated_archive() -> Result<()> {
@@ -93,19 +88,19 @@ fn missing_file() -> Result<()> {
 }
 
 fn foreign_elf() -> Result<()> {
-    let mut image = witness()?;
+    let mut image = built("witness.elf")?;
     // e_machine, a little-endian half word: 62 is x86-64.
     image[18..20].copy_from_slice(&[62, 0]);
     refused(&with_image(&image)?, &["vm 'bad'", "e_machine is 62 and not 183"])
 }
 
 fn truncated_elf() -> Result<()> {
-    let image = witness()?;
+    let image = built("witness.elf")?;
     refused(&with_image(&image[..image.len() / 2])?, &["vm 'bad'", "truncated ELF"])
 }
 
 fn segment_outside_memory() -> Result<()> {
-    let mut image = witness()?;
+    let mut image = built("witness.elf")?;
     // The p_paddr of the first program header, which follows the ELF header of 64 bytes.
     image[64 + 24..64 + 32].copy_from_slice(&0x4008_0000_u64.to_le_bytes());
     refused(&with_image(&image)?, &["vm 'bad'", "0x4008"])

@@ -1,12 +1,13 @@
 //! `cargo xtask run` as a user sees it: exit codes, messages, and what happens before QEMU starts.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
+use crate::console::Console;
 use crate::process::{file, run, xtask};
 use crate::test;
 
@@ -26,6 +27,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("command::timeout", timeout),
         test("command::dry_run", dry_run),
         test("command::without_qemu", without_qemu),
+        test("command::with_old_qemu", with_old_qemu),
+        test("command::without_compiler", without_compiler),
     ]
 }
 
@@ -89,25 +92,41 @@ fn dry_run() -> Result<()> {
     console.ends_with(0)?.shows("qemu-system-aarch64 ")?.shows("-cpu max")?.lacks("semihosting").map(drop)
 }
 
-/// A machine without QEMU, and without a package manager to install it: the message says what is missing.
-fn without_qemu() -> Result<()> {
-    let tools = tempfile::tempdir()?;
-    for tool in ["cargo", "rustc", "rustup"] {
-        let path = which(tool)?;
-        symlink(&path, tools.path().join(tool)).with_context(|| format!("cannot link {path}"))?;
+/// What is needed besides QEMU.
+const TOOLS: &[&str] = &["cargo", "rustc", "rustup", "clang", "python3", "cc", "make", "tar", "xz"];
+
+/// No tool of the system but these: no package manager either, so nothing can be installed.
+fn with_tools_only(tools: &[&str], others: &Path) -> Result<Console> {
+    let directory = tempfile::tempdir()?;
+    for tool in tools {
+        symlink(which(tool)?, directory.path().join(tool)).with_context(|| format!("cannot link {tool}"))?;
     }
     let (_directory, script) = file("x.py", "print('never')")?;
     let mut command = xtask(&["run", shown(&script)?])?;
-    command.env("PATH", tools.path());
-    run(command)?.ends_with(3)?.shows("qemu-system-aarch64")?.lacks("never").map(drop)
+    command.env("PATH", format!("{}:{}", others.display(), directory.path().display()));
+    run(command)
+}
+
+fn without_qemu() -> Result<()> {
+    let console = with_tools_only(TOOLS, Path::new("."))?;
+    console.ends_with(3)?.shows("qemu-system-aarch64")?.shows("install")?.lacks("never").map(drop)
+}
+
+fn without_compiler() -> Result<()> {
+    let console =
+        with_tools_only(&["cargo", "rustc", "rustup", "qemu-system-aarch64", "python3"], Path::new("."))?;
+    console.ends_with(3)?.shows("clang")?.shows("install")?.lacks("never").map(drop)
+}
+
+fn with_old_qemu() -> Result<()> {
+    let (directory, fake) = file("qemu-system-aarch64", "#!/bin/sh\necho QEMU emulator version 7.2.0\n")?;
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755))?;
+    let console = with_tools_only(TOOLS, directory.path())?;
+    console.ends_with(3)?.shows("qemu-system-aarch64")?.shows("7.2")?.lacks("never").map(drop)
 }
 
 fn which(tool: &str) -> Result<String> {
     let path = std::env::var("PATH").context("no PATH")?;
-    let found = path
-        .split(':')
-        .map(|directory| format!("{directory}/{tool}"))
-        .find(|path| fs::metadata(path).is_ok());
-    ensure!(found.is_some(), "no {tool} on PATH");
-    found.context("no such tool")
+    let mut candidates = path.split(':').map(|directory| format!("{directory}/{tool}"));
+    candidates.find(|path| Path::new(path).is_file()).with_context(|| format!("no {tool} on PATH"))
 }

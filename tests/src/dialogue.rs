@@ -33,7 +33,12 @@ pub(crate) struct Dialogue {
 impl Dialogue {
     /// Boots these VMs.
     pub(crate) fn start(vms: &[Vm]) -> Result<Self> {
-        let (mut command, bundle) = boot::command(&Board::default(), &boot::bundle(vms)?, "")?;
+        Self::start_with(vms, "")
+    }
+
+    /// Boots these VMs, with arguments for the hypervisor.
+    pub(crate) fn start_with(vms: &[Vm], bootargs: &str) -> Result<Self> {
+        let (mut command, bundle) = boot::command(&Board::default(), &boot::bundle(vms)?, bootargs)?;
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
         let keyboard = qemu.stdin.take().context("no standard input")?;

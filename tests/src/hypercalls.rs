@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
-use xtask::qemu::{Board, Cpu, Machine};
 
-use crate::boot::{Vm, bundle, run, run_on};
+use crate::boot::{Vm, run};
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -14,9 +13,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("hypercall::first_exit_code_that_is_not_zero", first_exit_code_that_is_not_zero),
         test("hypercall::demonstration_guests", demonstration_guests),
         test("hypercall::text_and_bytes", text_and_bytes),
-        test("board::max", || boards(Machine::Virt, Cpu::Max)),
-        test("board::gicv2", || boards(Machine::VirtGicv2, Cpu::CortexA72)),
-        test("board::gicv2_max", || boards(Machine::VirtGicv2, Cpu::Max)),
     ]
 }
 
@@ -27,15 +23,6 @@ fn hypercalls() -> Vm {
 fn results() -> Result<()> {
     let console = run(&[hypercalls()])?;
     console.lacks("FAIL")?.shows("checked\n")?.ends_with(0).map(drop)
-}
-
-fn boards(machine: Machine, cpu: Cpu) -> Result<()> {
-    let board = Board { machine, cpu, ..Board::default() };
-    let vms =
-        [hypercalls(), Vm::new("r", "registers.elf").args(&["registers", "3"]), Vm::new("w", "witness.elf")];
-    let console = run_on(&board, &bundle(&vms)?, "")?;
-    console.lacks("FAIL")?.shows("[a] checked\n")?.shows("[r] registers kept\n")?.shows("[w] witness 5\n")?;
-    console.ends_with(0).map(drop)
 }
 
 fn exit_code_is_a_byte() -> Result<()> {

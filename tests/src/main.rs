@@ -11,6 +11,7 @@ mod dialogue;
 mod faults;
 mod hypercalls;
 mod isolation;
+mod machine;
 mod process;
 mod python;
 mod repl;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         faults::tests(),
         hypercalls::tests(),
         isolation::tests(),
+        machine::tests(),
         python::tests(),
         repl::tests(),
     ];
