@@ -27,14 +27,19 @@ mp_obj_t mp_parse_num_decimal(const char *text, size_t length, bool imaginary, b
     return upstream_parse_num_decimal(text, length, imaginary, is_complex, lexer);
 }
 
-int mp_format_float(mp_float_t value, char *buffer, size_t size, char format, int precision, char sign) {
-    size_t digits = precision < 0 ? DEFAULT_PRECISION : precision;
-    int length = port_format_digits(value, buffer, size, format, digits, sign);
-    return length != 0 ? length : upstream_format_float(value, buffer, size, format, precision, sign);
-}
-
 // For repr() and str(), whatever the precision that upstream asks for.
 int port_format_repr(mp_float_t value, char *buffer, size_t size, char format, int precision, char sign) {
     int length = port_format_shortest(value, buffer, size, sign);
+    return length != 0 ? length : upstream_format_float(value, buffer, size, format, precision, sign);
+}
+
+int mp_format_float(mp_float_t value, char *buffer, size_t size, char format, int precision, char sign) {
+    #ifdef MP_FLOAT_REPR_PREC // how upstream's newer releases ask for repr()
+    if (precision == MP_FLOAT_REPR_PREC) {
+        return port_format_repr(value, buffer, size, format, precision, sign);
+    }
+    #endif
+    size_t digits = precision < 0 ? DEFAULT_PRECISION : precision;
+    int length = port_format_digits(value, buffer, size, format, digits, sign);
     return length != 0 ? length : upstream_format_float(value, buffer, size, format, precision, sign);
 }
