@@ -39,6 +39,9 @@ use section::{Section, Value};
 /// Name of the manifest in a bundle.
 pub const FILE_NAME: &str = "tinyvmm.toml";
 
+/// Longest manifest in bytes. The parser's tables take many times as much memory.
+pub const MAX_LENGTH: usize = 64 << 10;
+
 /// Sizes that a VM's RAM may have: room for what a flat image is loaded above, the image and a stack.
 pub const MEMORY: RangeInclusive<u64> = 2 * abi::IMAGE_BASE..=abi::RAM_MAX;
 
@@ -101,6 +104,9 @@ impl Manifest {
     /// # Errors
     /// The first thing that is wrong, and where.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        if text.len() > MAX_LENGTH {
+            return Err(ManifestError::new(text, 0, Problem::TooLong));
+        }
         if let Some(offset) = super::nesting::too_deep(text) {
             return Err(ManifestError::new(text, offset, Problem::TooDeep));
         }

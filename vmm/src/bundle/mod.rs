@@ -132,9 +132,11 @@ fn raw_name(archive: &[u8], block: usize) -> String {
 /// Why a bundle cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BundleError {
-    /// Not an archive, or a damaged or truncated one.
+    /// Not an archive at all.
+    NotAnArchive,
+    /// A damaged or truncated archive.
     Damaged {
-        /// Name of the entry where it goes wrong; empty if there is none.
+        /// Name of the entry where it goes wrong; empty if no entry does.
         entry: String,
         /// What is wrong.
         error: CorruptDataError,
@@ -168,7 +170,10 @@ pub enum BundleError {
 impl BundleError {
     fn damaged(archive: &[u8], error: CorruptDataError) -> Self {
         let entry = match error {
-            CorruptDataError::EmptyArchive | CorruptDataError::MissingTerminator => String::new(),
+            CorruptDataError::EmptyArchive | CorruptDataError::InvalidChecksum { block_index: 0 } => {
+                return Self::NotAnArchive;
+            }
+            CorruptDataError::MissingTerminator => String::new(),
             CorruptDataError::InvalidBlockSize | CorruptDataError::TooShort { .. } => raw_name(archive, 0),
             CorruptDataError::InvalidChecksum { block_index }
             | CorruptDataError::InvalidTypeFlag { block_index }
@@ -188,6 +193,13 @@ impl From<ManifestError> for BundleError {
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotAnArchive => f.write_str("bundle: not a tar archive, or a compressed one"),
+            Self::Damaged { entry, error: CorruptDataError::InvalidTypeFlag { .. } } => {
+                write!(
+                    f,
+                    "bundle: entry '{entry}' is of an unknown kind: make the archive with `tar --format=ustar`"
+                )
+            }
             Self::Damaged { entry, error } if entry.is_empty() => write!(f, "bundle: {error}"),
             Self::Damaged { entry, error } => write!(f, "bundle: entry '{entry}': {error}"),
             Self::Name { entry } => write!(f, "bundle: entry '{entry}': its name is not UTF-8"),

@@ -6,7 +6,7 @@ use core::fmt;
 
 use tinyvmm_abi as abi;
 
-use super::{FileName, MEMORY, VmConfig};
+use super::{FileName, MAX_LENGTH, MEMORY, VmConfig};
 
 /// A place in the manifest, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,8 @@ impl Position {
     pub(super) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let last_line = before.rsplit('\n').next().unwrap_or_default();
-        Self { line: before.matches('\n').count() + 1, column: last_line.chars().count() + 1 }
+        let newlines = before.bytes().filter(|byte| *byte == b'\n').count();
+        Self { line: newlines + 1, column: last_line.chars().count() + 1 }
     }
 }
 
@@ -104,6 +105,8 @@ fn readable(key: &str) -> String {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
+    /// More text than [`MAX_LENGTH`].
+    TooLong,
     /// Not TOML.
     Syntax(String),
     /// Nested beyond anything a manifest can mean.
@@ -154,6 +157,7 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TooLong => write!(f, "more than {}KiB of manifest", MAX_LENGTH >> 10),
             Self::Syntax(message) => f.write_str(message),
             Self::TooDeep => f.write_str("nested deeper than anything in a manifest"),
             Self::UnknownKey(known) => write!(f, "unknown key: the keys here are {}", known.join(", ")),

@@ -68,6 +68,12 @@ fn syntax_errors_have_a_line() {
 }
 
 #[test]
+fn a_huge_manifest_is_refused_unread() {
+    check(&"#".repeat(MAX_LENGTH + 1), "1: more than 64KiB of manifest");
+    assert!(Manifest::parse(&format!("{FULL}{}", "#".repeat(MAX_LENGTH - FULL.len()))).is_ok());
+}
+
+#[test]
 fn unknown_keys_list_the_known_ones() {
     check("log = 1\n[[vm]]\n", "1: log: unknown key: the keys here are loglevel, vm");
     check(
