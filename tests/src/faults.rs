@@ -31,6 +31,8 @@ const CRASHES: &[(&str, &[&str])] = &[
     ("jump-to-the-top", &["instruction abort"]),
     ("jump-misaligned", &["misaligned PC", "0x10002"]),
     ("stack-nowhere", &["data abort on a read, translation fault"]),
+    ("frame-pointer-nowhere", &["undefined instruction"]),
+    ("frame-pointer-to-itself", &["undefined instruction"]),
     ("undefined", &["undefined instruction"]),
     ("breakpoint", &["BRK instruction"]),
     ("supervisor-call", &["SVC"]),

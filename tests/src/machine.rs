@@ -23,6 +23,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("machine::input", input),
         test("machine::input_goes_to_the_first_that_runs", input_goes_to_the_first_that_runs),
         test("machine::priority", priority),
+        test("machine::lines_stay_whole", lines_stay_whole),
+        test("machine::lines_that_do_not_end", lines_that_do_not_end),
         test("board::max", || on_board(Board { cpu: Cpu::Max, ..Board::default() })),
         test("board::gicv2", || on_board(Board { machine: Machine::VirtGicv2, ..Board::default() })),
         test("board::gicv2_max", || {
@@ -101,6 +103,35 @@ fn priority() -> Result<()> {
     let order: Vec<&str> = order.collect();
     let expected = [["[high"; 5], ["[low"; 5], ["[lowest"; 5]].concat();
     console.check(order == expected, "not in the order of priorities")?.ends_with(0).map(drop)
+}
+
+/// A line that others interrupt goes on in a new one, with the name of its VM: no line belongs to two.
+fn lines_stay_whole() -> Result<()> {
+    let script = |letter: char| {
+        format!(
+            "import sys, time\nfor _ in range(40):\n  sys.stdout.write('{letter}')\n  time.sleep_ms(2)\nprint()"
+        )
+    };
+    let console = run(&[Vm::python("a", &script('x')), Vm::python("b", &script('y'))])?;
+    let whole = |line: &str| {
+        let own = line.strip_prefix("[a]").map(|rest| rest.replace('x', ""));
+        own.or_else(|| line.strip_prefix("[b]").map(|rest| rest.replace('y', "")))
+            .is_some_and(|rest| rest.trim().is_empty())
+    };
+    console.check(console.output.lines().all(whole), "a line of two VMs, or of none")?;
+    let letters = |letter| console.output.matches(letter).count();
+    console.check((letters('x'), letters('y')) == (40, 40), "letters are missing")?.ends_with(0).map(drop)
+}
+
+/// The hypervisor's own lines, and those of others, begin at the start of a line.
+fn lines_that_do_not_end() -> Result<()> {
+    let vm = |name: &str| Vm::python(name, "import sys\nsys.stdout.write('no end')");
+    let crash = Vm::python("c", "import hv, uctypes\nhv.puts('up to')\nuctypes.bytearray_at(1 << 40, 1)[0]");
+    let console = run(&[vm("a"), crash, vm("b")])?;
+    for line in ["[a] no end", "[b] no end", "[c] up to"] {
+        console.check(console.output.lines().any(|shown| shown == line), &format!("no line {line:?}"))?;
+    }
+    console.shows("\n[tinyvmm error] vm 'c' crashed")?.ends_with(70).map(drop)
 }
 
 /// Everything that depends on the processor, its timer and its interrupt controller.

@@ -35,6 +35,8 @@ fn main() -> u8 {
         "jump-to-the-top" => jump(0xFFFF_FFFF_FFFF_FFF0),
         "jump-misaligned" => jump(abi::IMAGE_BASE + 2),
         "stack-nowhere" => stack_at(0x7000_0000),
+        "frame-pointer-nowhere" => crash_with_frame_pointer(u64::MAX - 7),
+        "frame-pointer-to-itself" => crash_with_frame_record(),
         "undefined" => undefined(),
         "breakpoint" => breakpoint(),
         "supervisor-call" => supervisor_call(),
@@ -110,6 +112,21 @@ fn stack_at(address: u64) {
             address = in(reg) address,
         );
     }
+}
+
+/// A crash report with a backtrace has to survive what the guest calls its frames.
+fn crash_with_frame_pointer(address: u64) {
+    // SAFETY: none; that is the point.
+    unsafe { asm!("mov x29, {address}", "udf #0", address = in(reg) address) }
+}
+
+/// A frame record that names itself as its caller's.
+fn crash_with_frame_record() {
+    let mut record = [0, 0x1_0000];
+    let address = record.as_ptr().expose_provenance() as u64;
+    record[0] = address;
+    core::hint::black_box(&record);
+    crash_with_frame_pointer(address);
 }
 
 fn undefined() {
