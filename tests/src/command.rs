@@ -48,13 +48,13 @@ fn hello() -> Result<()> {
 
 fn exit_code() -> Result<()> {
     let (_directory, script) = file("x.py", "import sys; sys.exit(7)")?;
-    run(xtask(&["run", shown(&script)?])?)?.ends_with(7)?.is("").map(drop)
+    run(xtask(&["run", shown(&script)?])?)?.ends_with(7).map(drop)
 }
 
 fn arguments() -> Result<()> {
     let (_directory, script) = file("x.py", "import sys; print(sys.argv)")?;
     let console = run(xtask(&["run", shown(&script)?, "--timeout", "-x", "a b"])?)?;
-    console.ends_with(0)?.is("['x.py', '--timeout', '-x', 'a b']\n").map(drop)
+    console.ends_with(0)?.shows("['x.py', '--timeout', '-x', 'a b']\n").map(drop)
 }
 
 fn syntax_error() -> Result<()> {
