@@ -72,6 +72,9 @@ const EXACT_FLOATS: &[SourceFlags] = &[
     ("py/objcomplex.c", &["-Dmp_format_float=port_format_repr"]),
 ];
 
+/// `console.c` gives the line editor its characters.
+const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_chr=port_readline_chr"]);
+
 /// Describes the port.
 pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Program<'a>> {
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -83,7 +86,7 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
-        special: [SMALL_PROLOGUES, EXACT_FLOATS].concat(),
+        special: [SMALL_PROLOGUES, EXACT_FLOATS, &[LINE_EDITOR]].concat(),
     })
 }
 

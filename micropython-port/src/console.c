@@ -82,6 +82,16 @@ int mp_hal_stdin_rx_chr(void) {
     }
 }
 
+// For the line editor, which takes a carriage return alone for the end of a line: a terminal sends one,
+// but from a pipe there come line feeds.
+int port_readline_chr(void) {
+    static int previous;
+    int character = mp_hal_stdin_rx_chr();
+    bool line_feed = character == '\n' && previous != '\r';
+    previous = character;
+    return line_feed ? '\r' : character;
+}
+
 uintptr_t mp_hal_stdio_poll(uintptr_t wanted) {
     uintptr_t ready = MP_STREAM_POLL_WR;
     if (input_flag(HV_CONSOLE_INPUT)) {
