@@ -9,6 +9,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use heapless::Deque;
 
 /// Bits a second, where the hypervisor sets the rate.
 const BAUD_RATE: u32 = 115_200;
@@ -19,9 +20,14 @@ const RECEIVED: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
 /// Address of the registers, for reports that cannot wait for a lock. 0: no UART.
 static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes of a receive FIFO.
+const FIFO_SIZE: usize = 32;
+
 /// The UART, once there is one.
 pub struct Device {
     uart: Option<Uart<'static>>,
+    /// What had been received before the hypervisor took the UART over.
+    early: Deque<u8, FIFO_SIZE>,
 }
 
 // SAFETY: device registers that this value alone reaches.
@@ -40,7 +46,7 @@ impl Sink for Device {
 
 impl Device {
     /// No UART: what is written is lost.
-    pub const NONE: Self = Self { uart: None };
+    pub const NONE: Self = Self { uart: None, early: Deque::new() };
 
     /// The UART of the device tree.
     ///
@@ -54,8 +60,15 @@ impl Device {
         if let (Some(clock), Some(uart)) = (uart.clock, &mut device.uart) {
             let line =
                 LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+            while let (false, Ok(Some(byte))) = (device.early.is_full(), uart.read_word()) {
+                let _ = device.early.push_back(byte);
+            }
             // A clock too slow for the rate leaves the UART as the firmware set it.
             let _ = uart.enable(line, BAUD_RATE, clock);
+            // QEMU stops sending when its FIFO is full, and goes on after a read. Turning the FIFO on has
+            // emptied it without one, and the driver does not read an empty one.
+            // SAFETY: UARTDR is the first register; an empty FIFO loses nothing.
+            unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() };
         }
         device
     }
@@ -76,7 +89,11 @@ impl Device {
         let Some(uart) = &mut self.uart else { return };
         uart.clear_interrupts(RECEIVED);
         while has_room() {
-            match uart.read_word() {
+            let received = match self.early.pop_front() {
+                Some(byte) => Ok(Some(byte)),
+                None => uart.read_word(),
+            };
+            match received {
                 Ok(Some(byte)) => accept(byte),
                 Ok(None) => return uart.set_interrupt_masks(RECEIVED),
                 // A line error: the byte is lost.
@@ -92,5 +109,6 @@ impl Device {
 unsafe fn at(address: usize) -> Device {
     let registers = NonNull::new(core::ptr::with_exposed_provenance_mut::<PL011Registers>(address));
     // SAFETY: the caller's promise.
-    Device { uart: registers.map(|registers| Uart::new(unsafe { UniqueMmioPointer::new(registers) })) }
+    let uart = registers.map(|registers| Uart::new(unsafe { UniqueMmioPointer::new(registers) }));
+    Device { uart, early: Deque::new() }
 }
