@@ -9,7 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-use vmm::bundle::manifest::{FILE_NAME, Manifest};
+use vmm::bundle::manifest::{FILE_NAME, FileName, Manifest, ManifestError, VmConfig};
 
 /// The guest that runs Python.
 const PYTHON: &str = "micropython.elf";
@@ -25,8 +25,8 @@ pub struct Draft {
     shown: String,
     text: String,
     manifest: Manifest,
-    /// Where the files of the bundle are looked for.
-    directory: PathBuf,
+    /// Where the user's files are looked for; nowhere if the manifest is not the user's.
+    directory: Option<PathBuf>,
     /// Files that are elsewhere, by their name in the bundle.
     elsewhere: BTreeMap<String, PathBuf>,
 }
@@ -64,19 +64,18 @@ impl Draft {
         let shown = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let draft = Self::parse(shown, text, directory)?;
+        let draft = Self::parse(shown, text, Some(directory))?;
         draft.check(|name| draft.is_image(name) || draft.user_file(name).is_some())?;
         Ok(draft)
     }
 
     fn generated(shown: &str, vm: Table) -> Result<Self> {
         let manifest = Table::from_iter([("vm".to_owned(), Value::Array(vec![vm.into()]))]);
-        Self::parse(shown.to_owned(), manifest.to_string(), PathBuf::new())
+        Self::parse(shown.to_owned(), manifest.to_string(), None)
     }
 
-    fn parse(shown: String, text: String, directory: PathBuf) -> Result<Self> {
-        let manifest =
-            Manifest::parse(&text).map_err(|error| Failure::bad_input(error.in_file(&shown).to_string()))?;
+    fn parse(shown: String, text: String, directory: Option<PathBuf>) -> Result<Self> {
+        let manifest = Manifest::parse(&text).map_err(|error| wrong(&error, &shown))?;
         Ok(Self { shown, text, manifest, directory, elsewhere: BTreeMap::new() })
     }
 
@@ -98,8 +97,7 @@ impl Draft {
     }
 
     fn check(&self, exists: impl Fn(&str) -> bool) -> Result<(), Failure> {
-        let shown = |error: vmm::bundle::manifest::ManifestError| error.in_file(&self.shown).to_string();
-        self.manifest.check_files(exists).map_err(|error| Failure::bad_input(shown(error)))
+        self.manifest.check_files(exists).map_err(|error| wrong(&error, &self.shown))
     }
 
     fn is_image(&self, name: &str) -> bool {
@@ -107,17 +105,21 @@ impl Draft {
     }
 
     fn user_file(&self, name: &str) -> Option<PathBuf> {
-        let path = self.elsewhere.get(name).cloned().unwrap_or_else(|| self.directory.join(name));
-        path.is_file().then_some(path)
+        let beside = || Some(self.directory.as_ref()?.join(name));
+        self.elsewhere.get(name).cloned().or_else(beside).filter(|path| path.is_file())
     }
 
     fn file_names(&self) -> BTreeSet<&str> {
-        let of_vm = |vm| {
-            let vm: &vmm::bundle::manifest::VmConfig = vm;
-            std::iter::once(&vm.image).chain(vm.files.values()).map(|file| file.name.as_str())
-        };
-        self.manifest.vms.iter().flat_map(of_vm).collect()
+        self.manifest.vms.iter().flat_map(files_of).map(|file| file.name.as_str()).collect()
     }
+}
+
+fn files_of(vm: &VmConfig) -> impl Iterator<Item = &FileName> {
+    std::iter::once(&vm.image).chain(vm.files.values())
+}
+
+fn wrong(error: &ManifestError, shown: &str) -> Failure {
+    Failure::bad_input(error.in_file(shown).to_string())
 }
 
 fn vm(name: &str, image: &str, memory: Size) -> Table {

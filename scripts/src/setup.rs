@@ -34,6 +34,10 @@ Examples:
   cargo xtask setup --check    only report
   MICROPYTHON_DIR=~/micropython cargo xtask build    use another copy of MicroPython's source";
 
+const BY_HAND: &str = "\
+The packages of this release do not bring it: install it by hand so that it comes first on PATH, or use a newer release \
+(Debian 12 and later have all of it).";
+
 impl Setup {
     /// Reports, and installs unless told only to check.
     pub fn execute(&self) -> Result<u8> {
@@ -255,12 +259,11 @@ fn install_all(missing: &[Need], yes: bool) -> Result<()> {
     plan.run(interactive)?;
     let left: Vec<String> =
         Need::all()?.iter().filter(|need| need.is_missing()).map(Need::complaint).collect();
-    match left.is_empty() {
-        true => Ok(()),
-        false => {
-            Err(Failure::missing_tools(format!("this is still not there:\n  {}", left.join("\n  "))).into())
-        }
+    if left.is_empty() {
+        return Ok(());
     }
+    let message = format!("this is still not there:\n  {}\n{BY_HAND}", left.join("\n  "));
+    Err(Failure::missing_tools(message).into())
 }
 
 /// Asks whether to go ahead.

@@ -114,11 +114,11 @@ impl Test {
 
     fn qemu_tests(&self) -> Result<Counts> {
         if let Err(error) = build::build(Profile::Release, build::Scope::Everything) {
-            println!("FAILED build\n{error:#}");
+            println!("{error:#}\nFAILED build");
             return Ok(Counts::FAILURE);
         }
-        let mut step =
-            Step::new("tests in QEMU", Kind::Tests, "test", &["-p", "tinyvmm-tests", "--test", "qemu"])?;
+        let arguments = ["-p", "tinyvmm-tests", "--test", "qemu"];
+        let mut step = Step::new("tests in QEMU", Kind::Tests, "test", &arguments)?;
         step.command.args(self.harness_arguments());
         step.run()
     }
@@ -141,7 +141,7 @@ fn checks() -> Result<Vec<Step>> {
     let doc = |name, what: &[&str]| {
         let mut step = Step::new(name, Kind::Check, "doc", &[&["--no-deps"], what].concat())?;
         step.command.env("RUSTDOCFLAGS", "-D warnings");
-        Ok::<Step, anyhow::Error>(step)
+        anyhow::Ok(step)
     };
     Ok(vec![
         Step::new("formatting", Kind::Check, "fmt", &["--all", "--check"])?,

@@ -133,15 +133,9 @@ pub enum Rights {
 impl Rights {
     /// Finds out. Only `interactive` runs may wait for a password.
     pub fn find(interactive: bool) -> Self {
-        let sudo = || {
-            let mut sudo = Command::new("sudo");
-            sudo.args(if interactive { ["-v"].as_slice() } else { &["-n", "true"] });
-            let sudo = if interactive { &mut sudo } else { sudo.stderr(Stdio::null()) };
-            sudo.status().is_ok_and(|status| status.success())
-        };
         match geteuid().is_root() {
             true => Self::Root,
-            false if find_program("sudo").is_some() && sudo() => Self::Sudo,
+            false if sudo_works(interactive) => Self::Sudo,
             false => Self::None,
         }
     }
@@ -155,6 +149,15 @@ impl Rights {
         command.arg("DEBIAN_FRONTEND=noninteractive").args(words).arg(SHOW_PROGRESS);
         command
     }
+}
+
+fn sudo_works(interactive: bool) -> bool {
+    let mut sudo = Command::new("sudo");
+    match interactive {
+        true => sudo.arg("--validate"),
+        false => sudo.args(["--non-interactive", "true"]).stderr(Stdio::null()),
+    };
+    sudo.status().is_ok_and(|status| status.success())
 }
 
 /// The path of a program on `PATH`.
