@@ -1,6 +1,7 @@
 //! Boots made-up bundles.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -134,19 +135,29 @@ pub(crate) fn run_bundle(bundle: &[u8]) -> Result<Console> {
 /// Boots a bundle on a board, with arguments for the hypervisor.
 pub(crate) fn run_on(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Console> {
     let (command, _file) = command(board, bundle, bootargs)?;
-    run_command(command)
+    run_command(command, b"")
 }
 
-/// Runs an emulator without input to its end.
-pub(crate) fn run_command(command: Command) -> Result<Console> {
-    let captured = session::capture(command, b"", TIMEOUT)?;
+/// Runs an emulator to its end, with `input` typed before it has even started.
+pub(crate) fn run_command(command: Command, input: &[u8]) -> Result<Console> {
+    let captured = session::capture(command, input, TIMEOUT)?;
     Ok(Console { output: captured.output, code: captured.code })
 }
 
 /// The command that boots a bundle; the file must outlive it.
 pub(crate) fn command(board: &Board, bundle: &[u8], bootargs: &str) -> Result<(Command, NamedTempFile)> {
+    command_for(&products()?.hypervisor(), board, bundle, bootargs)
+}
+
+/// The command that boots a bundle on another hypervisor than that of the build.
+pub(crate) fn command_for(
+    hypervisor: &Path,
+    board: &Board,
+    bundle: &[u8],
+    bootargs: &str,
+) -> Result<(Command, NamedTempFile)> {
     let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
     file.write_all(bundle)?;
-    let command = board.command(&products()?.hypervisor(), file.path(), bootargs)?;
+    let command = board.command(hypervisor, file.path(), bootargs)?;
     Ok((command, file))
 }

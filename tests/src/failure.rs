@@ -72,8 +72,9 @@ fn boot_damaged(code: &[u32]) -> Result<Console> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("damaged.img");
     std::fs::write(&path, image)?;
-    let (command, _file) = command_for(&path, &Board::default(), &bundle(&[Vm::new("a", "witness.elf")])?, "")?;
-    run_command(command)
+    let (command, _file) =
+        command_for(&path, &Board::default(), &bundle(&[Vm::new("a", "witness.elf")])?, "")?;
+    run_command(command, b"")
 }
 
 /// The address of a symbol of the hypervisor, which is its offset in the image.
@@ -82,8 +83,8 @@ fn symbol(name: &str) -> Result<u64> {
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let elf = ElfBytes::<LittleEndian>::minimal_parse(&bytes)?;
     let (symbols, names) = elf.symbol_table()?.context("the hypervisor has no symbols")?;
-    let symbol = symbols.iter().find(|symbol| {
-        usize::try_from(symbol.st_name).ok().and_then(|at| names.get(at).ok()) == Some(name)
-    });
+    let symbol = symbols
+        .iter()
+        .find(|symbol| usize::try_from(symbol.st_name).ok().and_then(|at| names.get(at).ok()) == Some(name));
     symbol.map(|symbol| symbol.st_value).with_context(|| format!("the hypervisor has no symbol {name}"))
 }

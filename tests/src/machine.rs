@@ -156,7 +156,7 @@ fn without_el2() -> Result<()> {
     let mut command = Command::new(PROGRAM);
     command.args(["-machine", "virt", "-cpu", "cortex-a72", "-m", "1G", "-nic", "none", "-display", "none"]);
     command.args(["-monitor", "none", "-serial", "stdio", "-kernel"]).arg(products()?.hypervisor());
-    let console = run_command(command)?;
+    let console = run_command(command, b"")?;
     console.shows("entered at EL1")?.shows("virtualization=on").map(drop)
 }
 
@@ -166,7 +166,7 @@ fn without_bundle() -> Result<()> {
     let arguments: Vec<_> = with.get_args().collect();
     let initrd = arguments.iter().position(|argument| *argument == "-initrd").context("no -initrd")?;
     command.args(&arguments[..initrd]).args(&arguments[initrd + 2..]);
-    run_command(command)?.ends_with(2)?.shows("[tinyvmm error] no bundle").map(drop)
+    run_command(command, b"")?.ends_with(2)?.shows("[tinyvmm error] no bundle").map(drop)
 }
 
 fn log(bootargs: &str, top_of_manifest: &str, shown: bool) -> Result<()> {

@@ -8,6 +8,7 @@ mod bundles;
 mod command;
 mod console;
 mod dialogue;
+mod failure;
 mod faults;
 mod hypercalls;
 mod isolation;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let groups = [
         bundles::tests(),
         command::tests(),
+        failure::tests(),
         faults::tests(),
         hypercalls::tests(),
         isolation::tests(),

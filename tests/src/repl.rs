@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
+use xtask::qemu::Board;
 
-use crate::boot::Vm;
+use crate::boot::{Vm, bundle, command, run_command};
 use crate::dialogue::Dialogue;
 use crate::test;
 
@@ -29,6 +30,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("repl::pastes", pastes),
         test("repl::raw_mode", raw_mode),
         test("repl::takes_much_at_once", takes_much_at_once),
+        test("repl::takes_what_came_before_it", takes_what_came_before_it),
     ]
 }
 
@@ -121,4 +123,12 @@ fn takes_much_at_once() -> Result<()> {
     let mut dialogue = prompt()?;
     dialogue.types(&lines)?.types("sum(globals()['x%d' % n] for n in range(200))\r")?;
     dialogue.expects("\n19900\n>>> ").map(drop)
+}
+
+/// Input from a file or a pipe is there before the machine is switched on.
+fn takes_what_came_before_it() -> Result<()> {
+    let vm = Vm::new("a", "micropython.elf").memory("4MiB");
+    let (command, _file) = command(&Board::default(), &bundle(&[vm])?, "")?;
+    let console = run_command(command, b"x = 6 * 7\r\nprint('x is', x)\r\nimport sys\r\nsys.exit(3)\r\n")?;
+    console.shows("\nx is 42\n")?.ends_with(3).map(drop)
 }
