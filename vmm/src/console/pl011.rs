@@ -9,7 +9,6 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering},
 };
-use heapless::Deque;
 
 /// Bits a second, where the hypervisor sets the rate.
 const BAUD_RATE: u32 = 115_200;
@@ -20,14 +19,11 @@ const RECEIVED: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
 /// Address of the registers, for reports that cannot wait for a lock. 0: no UART.
 static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of a receive FIFO.
-const FIFO_SIZE: usize = 32;
-
 /// The UART, once there is one.
 pub struct Device {
     uart: Option<Uart<'static>>,
     /// What had been received before the hypervisor took the UART over.
-    early: Deque<u8, FIFO_SIZE>,
+    early: Option<u8>,
 }
 
 // SAFETY: device registers that this value alone reaches.
@@ -46,7 +42,7 @@ impl Sink for Device {
 
 impl Device {
     /// No UART: what is written is lost.
-    pub const NONE: Self = Self { uart: None, early: Deque::new() };
+    pub const NONE: Self = Self { uart: None, early: None };
 
     /// The UART of the device tree.
     ///
@@ -60,9 +56,9 @@ impl Device {
         if let (Some(clock), Some(uart)) = (uart.clock, &mut device.uart) {
             let line =
                 LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-            while let (false, Ok(Some(byte))) = (device.early.is_full(), uart.read_word()) {
-                let _ = device.early.push_back(byte);
-            }
+            // Turning the FIFO on empties it. Until then it holds one byte, after which QEMU sends no more: that
+            // one is taken first, and the FIFO turned on before the next can have come.
+            device.early = uart.read_word().unwrap_or(None);
             // A clock too slow for the rate leaves the UART as the firmware set it.
             let _ = uart.enable(line, BAUD_RATE, clock);
             // QEMU stops sending when its FIFO is full, and goes on after a read. Turning the FIFO on has
@@ -89,7 +85,7 @@ impl Device {
         let Some(uart) = &mut self.uart else { return };
         uart.clear_interrupts(RECEIVED);
         while has_room() {
-            let received = match self.early.pop_front() {
+            let received = match self.early.take() {
                 Some(byte) => Ok(Some(byte)),
                 None => uart.read_word(),
             };
@@ -110,5 +106,5 @@ unsafe fn at(address: usize) -> Device {
     let registers = NonNull::new(core::ptr::with_exposed_provenance_mut::<PL011Registers>(address));
     // SAFETY: the caller's promise.
     let uart = registers.map(|registers| Uart::new(unsafe { UniqueMmioPointer::new(registers) }));
-    Device { uart, early: Deque::new() }
+    Device { uart, early: None }
 }
