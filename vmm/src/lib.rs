@@ -15,6 +15,7 @@ pub mod boot;
 pub mod bundle;
 pub mod console;
 pub mod device_tree;
+pub mod devices;
 pub mod hypercall;
 pub mod logger;
 pub mod memory;

@@ -14,6 +14,8 @@
 //! `-`[`EFAULT`], and nothing is read or written.
 #![no_std]
 
+pub mod virt;
+
 /// Major version of the ABI: guests refuse to run on another one.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the ABI: grows when calls are added.
@@ -120,5 +122,8 @@ pub struct InfoPage {
     /// The argument strings one after another, each ended by a NUL. The first is the program's name.
     pub args: [u8; ARGS_SIZE],
 }
+
+/// Most vCPUs of a VM.
+pub const VCPUS_MAX: u32 = 8;
 
 const _: () = assert!(core::mem::size_of::<InfoPage>() == INFO_PAGE_SIZE);
