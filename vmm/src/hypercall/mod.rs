@@ -4,6 +4,7 @@
 
 mod basic;
 mod console;
+pub mod psci;
 
 use crate::{arch::context::GuestRegisters, memory::guest::BadAddress, vm::Vm};
 use tinyvmm_abi as abi;
