@@ -1,4 +1,6 @@
-//! The program that a VM boots: an ELF file for 64-bit Arm or a flat binary.
+//! The program that a VM boots: an ELF file for 64-bit Arm, an arm64 `Image`, or a flat binary.
+
+mod kernel;
 
 #[cfg(test)]
 mod tests;
@@ -13,15 +15,32 @@ use elf::parse::ParseError;
 use elf::segment::ProgramHeader;
 use tinyvmm_abi as abi;
 
+use super::manifest::Machine;
+use kernel::KernelHeader;
+
 const PAGE_SIZE: u64 = 4096;
 
 /// An image whose parts all lie inside the VM's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestImage<'a> {
+    /// What kind of file it is.
+    pub format: Format,
     /// Guest physical address of the first instruction.
     pub entry: u64,
     /// What to load.
     pub segments: Vec<Segment<'a>>,
+}
+
+/// The kinds of image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An ELF file, which says where its parts belong.
+    Elf,
+    /// The bare bytes of a program, loaded where the machine has flat images.
+    Flat,
+    /// A flat binary with the header of the arm64 boot protocol, which says where in RAM it wants to be and how
+    /// much of it it needs.
+    Kernel,
 }
 
 /// A part of an image.
@@ -36,26 +55,44 @@ pub struct Segment<'a> {
 }
 
 impl<'a> GuestImage<'a> {
-    /// Reads an image for a VM with `memory` bytes of RAM. What starts like an ELF file must be a good
-    /// one; anything else is a flat binary.
+    /// Reads an image for a VM of this kind with `memory` bytes of RAM. What starts like an ELF file must be a
+    /// good one; anything else is a flat binary, on a board perhaps with a kernel's header.
     ///
     /// # Errors
     /// The image is damaged, for another machine, or does not fit.
-    pub fn parse(bytes: &'a [u8], memory: u64) -> Result<Self, ImageError> {
-        if bytes.starts_with(b"\x7fELF") { Self::elf(bytes, memory) } else { Self::flat(bytes, memory) }
+    pub fn parse(bytes: &'a [u8], machine: Machine, memory: u64) -> Result<Self, ImageError> {
+        let image = match machine {
+            _ if bytes.starts_with(b"\x7fELF") => Self::elf(bytes)?,
+            Machine::Tiny => Self::flat(bytes, abi::IMAGE_BASE)?,
+            Machine::Virt => match KernelHeader::find(bytes)? {
+                Some(header) => Self::kernel(bytes, &header),
+                None => Self::flat(bytes, abi::virt::MEMORY_BASE + abi::virt::IMAGE_OFFSET)?,
+            },
+        };
+        check_fits(&image.segments, machine, memory)?;
+        Ok(image)
     }
 
-    fn flat(data: &'a [u8], memory: u64) -> Result<Self, ImageError> {
+    fn flat(data: &'a [u8], address: u64) -> Result<Self, ImageError> {
         if data.is_empty() {
             return Err(ImageError::Empty);
         }
-        let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let segments = Vec::from([Segment { address: abi::IMAGE_BASE, data, size }]);
-        check_fits(&segments, memory)?;
-        Ok(Self { entry: abi::IMAGE_BASE, segments })
+        Ok(Self::in_one_piece(Format::Flat, Segment { address, data, size: length(data) }))
     }
 
-    fn elf(bytes: &'a [u8], memory: u64) -> Result<Self, ImageError> {
+    fn kernel(data: &'a [u8], header: &KernelHeader) -> Self {
+        let address = abi::virt::MEMORY_BASE + header.text_offset;
+        // A kernel's data without initial values, and its first stack, are not in the file.
+        let size = header.image_size.max(length(data));
+        Self::in_one_piece(Format::Kernel, Segment { address, data, size })
+    }
+
+    /// An image that is entered at its first instruction.
+    fn in_one_piece(format: Format, segment: Segment<'a>) -> Self {
+        Self { format, entry: segment.address, segments: Vec::from([segment]) }
+    }
+
+    fn elf(bytes: &'a [u8]) -> Result<Self, ImageError> {
         require("e_ident[EI_CLASS]", ident(bytes, EI_CLASS)?, ELFCLASS64.into())?;
         require("e_ident[EI_DATA]", ident(bytes, EI_DATA)?, ELFDATA2LSB.into())?;
         let file = ElfBytes::<LittleEndian>::minimal_parse(bytes).map_err(ImageError::parse)?;
@@ -66,10 +103,9 @@ impl<'a> GuestImage<'a> {
             .filter(|header| header.p_type == PT_LOAD && header.p_memsz != 0)
             .map(|header| Segment::load(bytes, &header))
             .collect::<Result<Vec<_>, _>>()?;
-        check_fits(&segments, memory)?;
         let entry = file.ehdr.e_entry;
         match segments.iter().any(|segment| segment.contains(entry)) {
-            true => Ok(Self { entry, segments }),
+            true => Ok(Self { format: Format::Elf, entry, segments }),
             false if segments.is_empty() => Err(ImageError::NothingToLoad),
             false => Err(ImageError::Entry(entry)),
         }
@@ -87,7 +123,7 @@ impl<'a> Segment<'a> {
     }
 
     /// The first address after it. No RAM reaches up to the last address that there is.
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.address.saturating_add(self.size)
     }
 
@@ -96,14 +132,32 @@ impl<'a> Segment<'a> {
     }
 }
 
-fn check_fits(segments: &[Segment<'_>], memory: u64) -> Result<(), ImageError> {
-    match segments.iter().max_by_key(|segment| segment.end()) {
-        Some(last) if last.end() > abi::RAM_MAX => {
-            Err(ImageError::OutsideRam { address: last.address, size: last.size })
+fn check_fits(segments: &[Segment<'_>], machine: Machine, memory: u64) -> Result<(), ImageError> {
+    let base = machine.memory_base();
+    let last_end = base + machine.memory_sizes(1).end();
+    let outside = |segment: &&Segment<'_>| segment.address < base || segment.end() > last_end;
+    if let Some(&Segment { address, size, .. }) = segments.iter().find(outside) {
+        return Err(ImageError::OutsideRam { address, size, base });
+    }
+    match segments.iter().map(Segment::end).max() {
+        Some(end) if end > base + memory => {
+            let enough = (end - base + room_beside(machine)).next_multiple_of(PAGE_SIZE);
+            Err(ImageError::TooLarge { end, memory, enough })
         }
-        Some(last) if last.end() > memory => Err(ImageError::TooLarge { end: last.end(), memory }),
         _ => Ok(()),
     }
+}
+
+/// What a VM's memory has to hold besides the image: a stack, or the device tree.
+const fn room_beside(machine: Machine) -> u64 {
+    match machine {
+        Machine::Tiny => abi::STACK_SPACING,
+        Machine::Virt => abi::virt::DEVICE_TREE_MAX,
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
@@ -165,13 +219,26 @@ pub enum ImageError {
         end: u64,
         /// The VM's memory in bytes.
         memory: u64,
+        /// Memory that would do, in bytes.
+        enough: u64,
     },
-    /// A part of the image is where no VM has memory.
+    /// A part of the image is where no VM of this kind has memory.
     OutsideRam {
         /// Where the part starts.
         address: u64,
         /// Its size in memory.
         size: u64,
+        /// Where memory starts.
+        base: u64,
+    },
+    /// A field of a kernel's header has a value that cannot be honoured.
+    Kernel {
+        /// Its name.
+        field: &'static str,
+        /// What it holds.
+        value: u64,
+        /// What is wrong with it.
+        problem: &'static str,
     },
 }
 
@@ -206,15 +273,20 @@ impl fmt::Display for ImageError {
             ),
             Self::NothingToLoad => f.write_str("the ELF file has no segment to load (p_type PT_LOAD)"),
             Self::Entry(entry) => write!(f, "e_entry {entry:#x} is in no segment of the ELF file"),
-            Self::TooLarge { end, memory } => {
-                let (memory, enough) = (memory >> 10, (end + abi::STACK_SPACING).div_ceil(PAGE_SIZE) * 4);
+            Self::TooLarge { end, memory, enough } => write!(
+                f,
+                "too large: it reaches up to {end:#x}, and memory is {}KiB: {}KiB are enough",
+                memory >> 10,
+                enough >> 10
+            ),
+            Self::OutsideRam { address, size, base } => {
                 write!(
                     f,
-                    "too large: it reaches up to {end:#x}, and memory is {memory}KiB: {enough}KiB are enough"
+                    "{size:#x} bytes at {address:#x} (p_paddr) are not in memory, which starts at {base:#x}"
                 )
             }
-            Self::OutsideRam { address, size } => {
-                write!(f, "{size:#x} bytes at {address:#x} (p_paddr) are where no VM has memory")
+            Self::Kernel { field, value, problem } => {
+                write!(f, "not a kernel for this machine: {field} {value:#x} {problem}")
             }
         }
     }

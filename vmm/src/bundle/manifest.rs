@@ -5,13 +5,16 @@
 //!
 //! [[vm]]
 //! name = "hello"
-//! machine = "tiny"            # optional
-//! image = "micropython.elf"   # ELF or flat binary, a file of the bundle
+//! machine = "tiny"            # optional: tiny or virt
+//! image = "micropython.elf"   # ELF, flat binary or arm64 Image, a file of the bundle
 //! memory = "1MiB"
-//! vcpus = 1                   # optional
+//! vcpus = 1                   # optional, 1 to 8
+//! entry = [0x10000]           # optional, tiny: where each vCPU starts, if not at the image's entry
 //! args = ["hello.py"]         # optional; the first is the program's name
 //! priority = 8                # optional, 0 to 255: higher runs first
-//! [vm.files]                  # optional
+//! affinity = [0, 1]           # optional: the cores it may run on
+//! restart = "never"           # optional: never, on-failure or always
+//! [vm.files]                  # optional, tiny
 //! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
 //! ```
 //!
@@ -42,15 +45,17 @@ pub const FILE_NAME: &str = "tinyvmm.toml";
 /// Longest manifest in bytes. The parser's tables take many times as much memory.
 pub const MAX_LENGTH: usize = 64 << 10;
 
-/// Sizes that a VM's RAM may have: room for what a flat image is loaded above, the image and a stack.
-pub const MEMORY: RangeInclusive<u64> = 2 * abi::IMAGE_BASE..=abi::RAM_MAX;
-
 /// Priority of a VM whose manifest names none.
 pub const DEFAULT_PRIORITY: u8 = 8;
 
 const PAGE_SIZE: u64 = 4096;
 const TOP_KEYS: &[&str] = &["loglevel", "vm"];
-const VM_KEYS: &[&str] = &["name", "machine", "image", "memory", "vcpus", "args", "priority", "files"];
+const VM_KEYS: &[&str] = &[
+    "name", "machine", "image", "memory", "vcpus", "entry", "args", "priority", "affinity", "restart",
+    "files",
+];
+/// Cores that a manifest can name.
+const CORES: RangeInclusive<i64> = 0..=7;
 
 /// What a bundle is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,14 +75,20 @@ pub struct VmConfig {
     pub machine: Machine,
     /// The program that the VM boots.
     pub image: FileName,
-    /// Size of RAM in bytes: in [`MEMORY`], whole pages.
+    /// Size of RAM in bytes: one of the machine's [`memory_sizes`](Machine::memory_sizes), whole pages.
     pub memory: u64,
-    /// Number of vCPUs.
+    /// Number of vCPUs: 1 to [`abi::VCPUS_MAX`].
     pub vcpus: u32,
+    /// Where each of the vCPUs starts, inside RAM; empty when all start at the image's entry.
+    pub entry: Vec<u64>,
     /// Arguments of the program, its own name first. They fit [`abi::ARGS_SIZE`] and hold no NUL.
     pub args: Vec<String>,
     /// VMs of higher priority run first.
     pub priority: u8,
+    /// The cores that it may run on, if not all.
+    pub affinity: Option<Affinity>,
+    /// When it is started again after it has ended.
+    pub restart: Restart,
     /// Files the guest can read, by their absolute, normalised path in the VM.
     pub files: BTreeMap<String, FileName>,
 }
@@ -96,6 +107,49 @@ pub struct FileName {
 pub enum Machine {
     /// Hypercalls only: for guests that need no board.
     Tiny,
+    /// A board with interrupt controller, UART and clock, described by a device tree.
+    Virt,
+}
+
+impl Machine {
+    /// Guest physical address of RAM.
+    #[must_use]
+    pub const fn memory_base(self) -> u64 {
+        match self {
+            Self::Tiny => abi::RAM_BASE,
+            Self::Virt => abi::virt::MEMORY_BASE,
+        }
+    }
+
+    /// Sizes that the RAM of a VM with this many vCPUs may have. On `tiny` there is room for what a flat image
+    /// is loaded above, and for each vCPU's stack; on `virt` for an image and the device tree.
+    #[must_use]
+    pub fn memory_sizes(self, vcpus: u32) -> RangeInclusive<u64> {
+        match self {
+            Self::Tiny => abi::IMAGE_BASE + u64::from(vcpus) * abi::STACK_SPACING..=abi::RAM_MAX,
+            Self::Virt => 1 << 20..=abi::virt::MEMORY_MAX,
+        }
+    }
+}
+
+/// The cores that a VM may run on, and where the manifest says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Affinity {
+    /// Bit `n` is core `n`; at least one is set.
+    pub cores: u8,
+    /// Where the manifest names them.
+    pub position: Position,
+}
+
+/// When a VM is started again after it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Never.
+    Never,
+    /// When it crashed, or its exit code is not zero.
+    OnFailure,
+    /// Whatever it ended with.
+    Always,
 }
 
 impl Manifest {
@@ -124,20 +178,37 @@ impl Manifest {
     pub fn check_files(&self, exists: impl Fn(&str) -> bool) -> Result<(), ManifestError> {
         self.vms.iter().try_for_each(|vm| vm.check_files(&exists))
     }
+
+    /// Checks that there is a core for every number in the manifest.
+    ///
+    /// # Errors
+    /// The first number for which `exists` is false.
+    pub fn check_cores(&self, exists: impl Fn(u8) -> bool) -> Result<(), ManifestError> {
+        self.vms.iter().try_for_each(|vm| vm.check_cores(&exists))
+    }
 }
 
 impl VmConfig {
     fn parse(table: &Section<'_>) -> Result<Self, ManifestError> {
         table.allow_only(VM_KEYS)?;
+        let name = name(&table.require("name")?)?.into();
+        let machine = table.get("machine").map_or(Ok(Machine::Tiny), |value| machine(&value))?;
+        let image = file_name(&table.require("image")?)?;
+        let vcpus = table.get("vcpus").map_or(Ok(1), |value| vcpus(&value))?;
+        let memory = memory(&table.require("memory")?, &machine.memory_sizes(vcpus))?;
+        let tiny_only = |key| table.get(key).map(|value| only_on_tiny(machine, value)).transpose();
         Ok(Self {
-            name: name(&table.require("name")?)?.into(),
-            machine: table.get("machine").map_or(Ok(Machine::Tiny), |value| machine(&value))?,
-            image: file_name(&table.require("image")?)?,
-            memory: memory(&table.require("memory")?)?,
-            vcpus: table.get("vcpus").map_or(Ok(1), |value| vcpus(&value))?,
+            name,
+            machine,
+            image,
+            memory,
+            vcpus,
+            entry: tiny_only("entry")?.map_or(Ok(Vec::new()), |value| entry(&value, vcpus, memory))?,
             args: table.get("args").map_or(Ok(Vec::new()), |value| args(&value))?,
             priority: table.get("priority").map_or(Ok(DEFAULT_PRIORITY), |value| priority(&value))?,
-            files: table.get("files").map_or(Ok(BTreeMap::new()), |value| files(&value))?,
+            affinity: table.get("affinity").map(|value| affinity(&value)).transpose()?,
+            restart: table.get("restart").map_or(Ok(Restart::Never), |value| restart(&value))?,
+            files: tiny_only("files")?.map_or(Ok(BTreeMap::new()), |value| files(&value))?,
         })
     }
 
@@ -147,6 +218,14 @@ impl VmConfig {
         }
         match self.files.iter().find(|(_, file)| !exists(&file.name)) {
             Some((path, file)) => Err(ManifestError::no_such_file(self, path, file)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_cores(&self, exists: &impl Fn(u8) -> bool) -> Result<(), ManifestError> {
+        let Some(Affinity { cores, position }) = self.affinity else { return Ok(()) };
+        match (0..8).find(|core| cores >> core & 1 != 0 && !exists(*core)) {
+            Some(core) => Err(ManifestError::no_such_core(self, core, position)),
             None => Ok(()),
         }
     }
@@ -191,9 +270,14 @@ fn name<'a>(value: &Value<'a>) -> Result<&'a str, ManifestError> {
 fn machine(value: &Value<'_>) -> Result<Machine, ManifestError> {
     match value.string()? {
         "tiny" => Ok(Machine::Tiny),
-        "virt" => Err(value.error(Problem::NoVirtYet)),
+        "virt" => Ok(Machine::Virt),
         _ => Err(value.error(Problem::Machine)),
     }
+}
+
+/// Refuses a key that means nothing on a board.
+fn only_on_tiny(machine: Machine, value: Value<'_>) -> Result<Value<'_>, ManifestError> {
+    if machine == Machine::Tiny { Ok(value) } else { Err(value.error(Problem::OnlyOnTiny)) }
 }
 
 fn file_name(value: &Value<'_>) -> Result<FileName, ManifestError> {
@@ -203,12 +287,12 @@ fn file_name(value: &Value<'_>) -> Result<FileName, ManifestError> {
     }
 }
 
-fn memory(value: &Value<'_>) -> Result<u64, ManifestError> {
+fn memory(value: &Value<'_>, sizes: &RangeInclusive<u64>) -> Result<u64, ManifestError> {
     let size = size(value.string()?).ok_or_else(|| value.error(Problem::MemoryUnit))?;
-    if MEMORY.contains(&size) && size % PAGE_SIZE == 0 {
+    if sizes.contains(&size) && size % PAGE_SIZE == 0 {
         Ok(size)
     } else {
-        Err(value.error(Problem::MemoryRange))
+        Err(value.error(Problem::MemoryRange { least: *sizes.start(), most: *sizes.end() }))
     }
 }
 
@@ -226,14 +310,56 @@ fn size(text: &str) -> Option<u64> {
 }
 
 fn vcpus(value: &Value<'_>) -> Result<u32, ManifestError> {
-    match value.integer()? {
-        1 => Ok(1),
+    match u32::try_from(value.integer()?) {
+        Ok(count @ 1..=abi::VCPUS_MAX) => Ok(count),
         _ => Err(value.error(Problem::Vcpus)),
+    }
+}
+
+fn entry(value: &Value<'_>, vcpus: u32, memory: u64) -> Result<Vec<u64>, ManifestError> {
+    let items = value.array("an array of addresses, as in [0x10000, 0x20000]")?;
+    let entry = items.map(|item| entry_of_one(&item, memory)).collect::<Result<Vec<_>, _>>()?;
+    if u32::try_from(entry.len()) == Ok(vcpus) {
+        Ok(entry)
+    } else {
+        Err(value.error(Problem::EntryCount { vcpus, found: entry.len() }))
+    }
+}
+
+fn entry_of_one(value: &Value<'_>, memory: u64) -> Result<u64, ManifestError> {
+    const INSTRUCTION_SIZE: u64 = 4;
+    match value.address()? {
+        address if address < memory && address % INSTRUCTION_SIZE == 0 => Ok(address),
+        _ => Err(value.error(Problem::Entry { memory })),
     }
 }
 
 fn priority(value: &Value<'_>) -> Result<u8, ManifestError> {
     u8::try_from(value.integer()?).map_err(|_| value.error(Problem::Priority))
+}
+
+fn affinity(value: &Value<'_>) -> Result<Affinity, ManifestError> {
+    let mut cores = 0;
+    for item in value.array("an array of core numbers, as in [0, 1]")? {
+        match item.integer()? {
+            core if CORES.contains(&core) => cores |= 1 << core,
+            _ => return Err(item.error(Problem::Core)),
+        }
+    }
+    if cores == 0 {
+        Err(value.error(Problem::NoCore))
+    } else {
+        Ok(Affinity { cores, position: value.position() })
+    }
+}
+
+fn restart(value: &Value<'_>) -> Result<Restart, ManifestError> {
+    match value.string()? {
+        "never" => Ok(Restart::Never),
+        "on-failure" => Ok(Restart::OnFailure),
+        "always" => Ok(Restart::Always),
+        _ => Err(value.error(Problem::Restart)),
+    }
 }
 
 fn args(value: &Value<'_>) -> Result<Vec<String>, ManifestError> {

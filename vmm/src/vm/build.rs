@@ -106,7 +106,7 @@ impl<'a> Builder<'a> {
     fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Box<Vcpu>, Reason> {
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
-        let image = GuestImage::parse(bytes, config.memory)
+        let image = GuestImage::parse(bytes, config.machine, config.memory)
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let rom = self.rom(config)?;
         let info = self.info_page(config, rom.as_deref())?;

@@ -1,3 +1,4 @@
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -41,14 +42,14 @@ fn program(loads: &[Load]) -> Vec<u8> {
 }
 
 fn error(bytes: &[u8]) -> String {
-    GuestImage::parse(bytes, MEMORY).unwrap_err().to_string()
+    GuestImage::parse(bytes, Machine::Tiny, MEMORY).unwrap_err().to_string()
 }
 
 #[test]
 fn a_flat_image_is_loaded_and_entered_at_its_base() {
-    let image = GuestImage::parse(b"code", MEMORY).unwrap();
+    let image = GuestImage::parse(b"code", Machine::Tiny, MEMORY).unwrap();
     let segment = Segment { address: abi::IMAGE_BASE, data: b"code", size: 4 };
-    assert_eq!(image, GuestImage { entry: abi::IMAGE_BASE, segments: vec![segment] });
+    assert_eq!(image, GuestImage { format: Format::Flat, entry: abi::IMAGE_BASE, segments: vec![segment] });
 }
 
 #[test]
@@ -58,8 +59,8 @@ fn a_flat_image_must_fit() {
         error(&bytes),
         "too large: it reaches up to 0x110000, and memory is 1024KiB: 1152KiB are enough"
     );
-    assert!(GuestImage::parse(&bytes, 1152 << 10).is_ok());
-    assert!(GuestImage::parse(&bytes[..0xF_0000], MEMORY).is_ok());
+    assert!(GuestImage::parse(&bytes, Machine::Tiny, 1152 << 10).is_ok());
+    assert!(GuestImage::parse(&bytes[..0xF_0000], Machine::Tiny, MEMORY).is_ok());
     assert_eq!(error(&[]), "the file is empty");
 }
 
@@ -67,7 +68,7 @@ fn a_flat_image_must_fit() {
 fn an_elf_file_has_its_segments() {
     let bss = Load { address: 0x2_0000, file_size: 4, memory_size: 0x1000 };
     let bytes = program(&[CODE, bss]);
-    let image = GuestImage::parse(&bytes, MEMORY).unwrap();
+    let image = GuestImage::parse(&bytes, Machine::Tiny, MEMORY).unwrap();
     assert_eq!(image.entry, 0x1_0000);
     assert_eq!(image.segments[0], Segment { address: 0x1_0000, data: &[0xAA; 16], size: 16 });
     assert_eq!(image.segments[1], Segment { address: 0x2_0000, data: &[0xAA; 4], size: 0x1000 });
@@ -97,7 +98,7 @@ fn truncated_elf_files_are_refused() {
     assert_eq!(error(&bytes[..130]), "truncated ELF file: p_offset 0x78 + p_filesz 0x10 is past its end");
     assert_eq!(error(&bytes[..80]), "truncated ELF file: its headers need 120 bytes (e_phoff, e_shoff)");
     for length in 4..bytes.len() {
-        assert!(GuestImage::parse(&bytes[..length], MEMORY).is_err(), "{length} bytes");
+        assert!(GuestImage::parse(&bytes[..length], Machine::Tiny, MEMORY).is_err(), "{length} bytes");
     }
 }
 
@@ -108,24 +109,100 @@ fn segments_must_be_inside_the_memory() {
     assert_eq!(message, "too large: it reaches up to 0x101000, and memory is 1024KiB: 1092KiB are enough");
     let far = Load { address: 0xFFFF_FFFF_FFFF_F000, file_size: 0, memory_size: 0x1001 };
     let message = error(&program(&[CODE, far]));
-    assert_eq!(message, "0x1001 bytes at 0xfffffffffffff000 (p_paddr) are where no VM has memory");
+    assert_eq!(
+        message,
+        "0x1001 bytes at 0xfffffffffffff000 (p_paddr) are not in memory, which starts at 0x0"
+    );
     let odd = Load { file_size: 17, ..CODE };
     assert_eq!(error(&program(&[odd])), "not a good ELF file: p_filesz 0x11 exceeds p_memsz 0x10");
     let huge = Load { file_size: u64::MAX, memory_size: u64::MAX, ..CODE };
     assert!(error(&program(&[huge])).starts_with("truncated ELF file: p_offset"));
 }
 
+const RAM: u64 = abi::virt::MEMORY_BASE;
+
+/// An arm64 `Image` of 100 bytes.
+fn kernel(text_offset: u64, image_size: u64, flags: u64) -> Vec<u8> {
+    let mut bytes = vec![0xAA; 100];
+    for (offset, value) in [(8, text_offset), (16, image_size), (24, flags)] {
+        bytes[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes[56..60].copy_from_slice(b"ARM\x64");
+    bytes
+}
+
+fn board_error(bytes: &[u8]) -> String {
+    GuestImage::parse(bytes, Machine::Virt, MEMORY).unwrap_err().to_string()
+}
+
+#[test]
+fn a_kernel_is_loaded_where_its_header_says() {
+    let place = |text_offset, image_size| {
+        let bytes = kernel(text_offset, image_size, 0b1010);
+        let image = GuestImage::parse(&bytes, Machine::Virt, MEMORY).unwrap();
+        assert_eq!((image.format, image.entry), (Format::Kernel, image.segments[0].address));
+        assert_eq!(image.segments[0].data.len(), 100);
+        (image.entry - RAM, image.segments[0].size)
+    };
+    assert_eq!(place(0, 0x8000), (0, 0x8000));
+    assert_eq!(place(0x1000, 0xf_f000), (0x1000, 0xf_f000));
+    assert_eq!(place(0, 1), (0, 100), "no smaller than the file");
+    assert_eq!(place(0x1234, 0), (0x8_0000, 100), "from before Linux 3.17");
+}
+
+#[test]
+fn a_kernel_header_is_checked_by_field() {
+    let error = |text_offset, image_size, flags| board_error(&kernel(text_offset, image_size, flags));
+    let prefix = "not a kernel for this machine: ";
+    assert_eq!(error(0, 1, 0xb), format!("{prefix}flags 0xb has bit 0 set: it is big-endian"));
+    assert_eq!(
+        error(0x20_0000, 1, 0),
+        format!("{prefix}text_offset 0x200000 is not a multiple of 4 below 0x200000")
+    );
+    assert_eq!(
+        error(0, 1 << 63, 0),
+        format!("{prefix}image_size 0x8000000000000000 is more than any VM has memory")
+    );
+    assert_eq!(
+        error(0x1000, 1 << 20, 0),
+        "too large: it reaches up to 0x40101000, and memory is 1024KiB: 1092KiB are enough"
+    );
+}
+
+#[test]
+fn other_images_on_a_board() {
+    let bytes = &kernel(0, 0, 0)[..59];
+    let image = GuestImage::parse(bytes, Machine::Virt, MEMORY).unwrap();
+    assert_eq!((image.format, image.entry), (Format::Flat, RAM + 0x8_0000), "half a magic is none");
+    assert_eq!(board_error(&[]), "the file is empty");
+    let message = board_error(&program(&[CODE]));
+    assert_eq!(message, "0x10 bytes at 0x10000 (p_paddr) are not in memory, which starts at 0x40000000");
+    let data = Load { address: RAM + 0x8_0000, ..CODE };
+    assert_eq!(board_error(&program(&[data])), "e_entry 0x10000 is in no segment of the ELF file");
+}
+
 proptest! {
     #[test]
-    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), memory: u64) {
-        let _ = GuestImage::parse(&bytes, memory);
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), memory in 0..=abi::virt::MEMORY_MAX) {
+        let _ = GuestImage::parse(&bytes, Machine::Tiny, memory);
+        let _ = GuestImage::parse(&bytes, Machine::Virt, memory);
+    }
+
+    #[test]
+    fn any_kernel_that_is_accepted_is_inside_the_memory(text_offset: u64, image_size: u64, flags: u64, small: bool) {
+        let limit = if small { 0x1f_ffff } else { u64::MAX };
+        if let Ok(image) = GuestImage::parse(&kernel(text_offset & limit, image_size & limit, flags), Machine::Virt, MEMORY) {
+            let segment = image.segments[0];
+            prop_assert!(segment.address >= RAM && segment.end() <= RAM + MEMORY);
+            prop_assert_eq!((image.entry, image.format), (segment.address, Format::Kernel));
+        }
     }
 
     #[test]
     fn what_is_accepted_is_inside_the_memory(at in 4..176_usize, to: [u8; 4]) {
         let mut bytes = program(&[CODE, Load { address: 0x2_0000, ..CODE }]);
         bytes[at..at + 4].copy_from_slice(&to);
-        if let Ok(image) = GuestImage::parse(&bytes, MEMORY) {
+        if let Ok(image) = GuestImage::parse(&bytes, Machine::Tiny, MEMORY) {
             prop_assert!(image.segments.iter().any(|segment| segment.contains(image.entry)));
             for segment in image.segments {
                 prop_assert!(segment.address.checked_add(segment.size).is_some_and(|end| end <= MEMORY));

@@ -6,7 +6,7 @@ use core::fmt;
 
 use tinyvmm_abi as abi;
 
-use super::{FileName, MAX_LENGTH, MEMORY, VmConfig};
+use super::{FileName, MAX_LENGTH, VmConfig};
 
 /// A place in the manifest, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl ManifestError {
     pub(super) fn no_such_file(vm: &VmConfig, key: &str, file: &FileName) -> Self {
         let (position, problem) = (file.position, Problem::NoSuchFile);
         let entry = format!("{} = {:?}", readable(key), file.name);
+        Self { position, vm: vm.name.clone(), entry, problem }
+    }
+
+    pub(super) fn no_such_core(vm: &VmConfig, core: u8, position: Position) -> Self {
+        let (entry, problem) = (format!("affinity = {core}"), Problem::NoSuchCore);
         Self { position, vm: vm.name.clone(), entry, problem }
     }
 
@@ -127,14 +132,33 @@ pub enum Problem {
     DuplicateName,
     /// Not a kind of machine.
     Machine,
-    /// `virt`, which this version does not have.
-    NoVirtYet,
+    /// A key that only a `tiny` machine has.
+    OnlyOnTiny,
     /// A size without a known unit.
     MemoryUnit,
     /// Too little or too much memory, or no whole pages.
-    MemoryRange,
-    /// Another number of vCPUs than 1.
+    MemoryRange {
+        /// The least in bytes.
+        least: u64,
+        /// The most in bytes.
+        most: u64,
+    },
+    /// Too few or too many vCPUs.
     Vcpus,
+    /// Not an address.
+    Address,
+    /// An address that no vCPU can start at.
+    Entry {
+        /// Size of RAM in bytes.
+        memory: u64,
+    },
+    /// Not as many entries as vCPUs.
+    EntryCount {
+        /// The number of vCPUs.
+        vcpus: u32,
+        /// The number of entries.
+        found: usize,
+    },
     /// The arguments do not fit the info page.
     ArgsTooLong {
         /// Bytes that they need, each with its NUL.
@@ -144,6 +168,14 @@ pub enum Problem {
     ArgWithNul,
     /// Not a priority.
     Priority,
+    /// Not a core number.
+    Core,
+    /// No core to run on.
+    NoCore,
+    /// A core that the board does not have.
+    NoSuchCore,
+    /// Not a restart policy.
+    Restart,
     /// A path in the VM that is relative or not normalised.
     GuestPath,
     /// A path in the VM that leads through a file.
@@ -167,16 +199,20 @@ impl fmt::Display for Problem {
             Self::NoVm => f.write_str("no virtual machine: write [[vm]] and its keys for each one"),
             Self::Name => f.write_str("must be 1 to 31 letters, digits, dots, underscores or hyphens"),
             Self::DuplicateName => f.write_str("another VM has this name already"),
-            Self::Machine => f.write_str("must be \"tiny\""),
-            Self::NoVirtYet => f.write_str("this version has no \"virt\" machine: use \"tiny\""),
+            Self::Machine => f.write_str("must be \"tiny\" or \"virt\""),
+            Self::OnlyOnTiny => f.write_str("only a \"tiny\" machine has this key"),
             Self::MemoryUnit => f.write_str("use KiB, MiB or GiB, as in \"1MiB\""),
-            Self::MemoryRange => write!(
-                f,
-                "must be from {}KiB to {}GiB, in steps of 4KiB",
-                MEMORY.start() >> 10,
-                MEMORY.end() >> 30
-            ),
-            Self::Vcpus => f.write_str("this version runs one vCPU in a VM: write 1"),
+            Self::MemoryRange { least, most } => {
+                write!(f, "must be from {}KiB to {}GiB, in steps of 4KiB", least >> 10, most >> 30)
+            }
+            Self::Vcpus => write!(f, "must be from 1 to {}", abi::VCPUS_MAX),
+            Self::Address => f.write_str("must be an address, as in 0x10000"),
+            Self::Entry { memory } => {
+                write!(f, "must be a multiple of 4 below {memory:#x}, the end of memory")
+            }
+            Self::EntryCount { vcpus, found } => {
+                write!(f, "{found} addresses for {vcpus} vCPUs: write one for each")
+            }
             Self::ArgsTooLong { length } => {
                 write!(
                     f,
@@ -186,6 +222,10 @@ impl fmt::Display for Problem {
             }
             Self::ArgWithNul => f.write_str("an argument cannot have a NUL inside"),
             Self::Priority => f.write_str("must be from 0 to 255"),
+            Self::Core => f.write_str("must be a core number from 0 to 7"),
+            Self::NoCore => f.write_str("must name a core"),
+            Self::NoSuchCore => f.write_str("no such core is running"),
+            Self::Restart => f.write_str("must be \"never\", \"on-failure\" or \"always\""),
             Self::GuestPath => {
                 f.write_str("a path in the VM starts with \"/\" and has no empty, \".\" or \"..\" part")
             }

@@ -77,6 +77,15 @@ impl<'a> Value<'a> {
         Ok(i64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i64::MAX))
     }
 
+    /// An address: a whole number, or a string with one in hexadecimal.
+    pub(super) fn address(&self) -> Result<u64, ManifestError> {
+        let address = match self.value.get_ref().as_str() {
+            Some(text) => text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok()),
+            None => u64::try_from(self.integer()?).ok(),
+        };
+        address.ok_or_else(|| self.error(Problem::Address))
+    }
+
     /// The items of an array; `expected` says in a message what should be here.
     pub(super) fn array(
         &self,

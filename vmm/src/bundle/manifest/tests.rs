@@ -23,7 +23,20 @@ priority = 9
 [[vm]]
 name = "small"
 image = "vm1.bin"
-memory = "128 KiB"
+memory = "192 KiB"
+vcpus = 2
+entry = [0x1_0000, "0x20000"]
+affinity = [3, 1]
+restart = "on-failure"
+
+[[vm]]
+name = "board"
+machine = "virt"
+image = "Image"
+memory = "256GiB"
+vcpus = 8
+args = ["console=ttyAMA0"]
+restart = "always"
 "#;
 
 /// A manifest of one VM with `line` as its second line.
@@ -47,7 +60,7 @@ fn check(text: &str, message: &str) {
 fn reads_every_key() {
     let manifest = Manifest::parse(FULL).unwrap();
     assert_eq!(manifest.loglevel, Some(LevelFilter::Info));
-    let [hello, small] = &manifest.vms[..] else { panic!("{} VMs", manifest.vms.len()) };
+    let [hello, small, board] = &manifest.vms[..] else { panic!("{} VMs", manifest.vms.len()) };
     assert_eq!((hello.name.as_str(), hello.machine), ("hello", Machine::Tiny));
     assert_eq!((hello.memory, hello.vcpus, hello.priority), (1 << 20, 1, 9));
     assert_eq!(hello.args, ["hello.py", "-v"]);
@@ -55,8 +68,13 @@ fn reads_every_key() {
     assert_eq!(hello.image.position, Position { line: 7, column: 9 });
     let files: Vec<_> = hello.files.iter().map(|(path, file)| (&**path, &*file.name)).collect();
     assert_eq!(files, [("/hello.py", "hello.py"), ("/lib/a.py", "lib/a.py")]);
-    assert_eq!((small.memory, small.vcpus, small.priority), (128 << 10, 1, DEFAULT_PRIORITY));
+    assert_eq!((hello.affinity, hello.restart, hello.entry.len()), (None, Restart::Never, 0));
+    assert_eq!((small.memory, small.vcpus, small.priority), (192 << 10, 2, DEFAULT_PRIORITY));
     assert!(small.args.is_empty() && small.files.is_empty());
+    assert_eq!((&*small.entry, small.restart), (&[0x1_0000, 0x2_0000][..], Restart::OnFailure));
+    assert_eq!(small.affinity.unwrap().cores, 0b1010);
+    assert_eq!((board.machine, board.memory, board.vcpus), (Machine::Virt, 256 << 30, 8));
+    assert_eq!(board.restart, Restart::Always);
 }
 
 #[test]
@@ -79,7 +97,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, memory, vcpus, args, priority, files",
+         name, machine, image, memory, vcpus, entry, args, priority, affinity, restart, files",
     );
 }
 
@@ -136,13 +154,68 @@ fn memory_has_a_unit_and_a_range() {
 }
 
 #[test]
-fn machine_vcpus_and_priority() {
-    check(&with("machine = \"pc\""), "2: vm 'a': machine = \"pc\": must be \"tiny\"");
+fn memory_depends_on_machine_and_vcpus() {
+    let board = |memory: &str| {
+        format!("[[vm]]\nname = \"a\"\nimage = \"i\"\nmachine = \"virt\"\nmemory = \"{memory}\"")
+    };
+    for bad in ["1020KiB", "257GiB"] {
+        let message =
+            format!("5: vm 'a': memory = \"{bad}\": must be from 1024KiB to 256GiB, in steps of 4KiB");
+        check(&board(bad), &message);
+    }
+    assert!(Manifest::parse(&board("1MiB")).is_ok());
+    let eight = "[[vm]]\nname = \"a\"\nimage = \"i\"\nvcpus = 8\nmemory = \"572KiB\"";
+    check(eight, "5: vm 'a': memory = \"572KiB\": must be from 576KiB to 2GiB, in steps of 4KiB");
+}
+
+#[test]
+fn each_vcpu_has_an_entry_or_none_has() {
+    let entry = |line: &str| with(&format!("vcpus = 2\nentry = {line}"));
+    check(&entry("[0x10000]"), "3: vm 'a': entry = [0x10000]: 1 addresses for 2 vCPUs: write one for each");
+    for bad in ["0x10002", "0x100000", "9223372036854775807", "\"0xffffffffffffffff\""] {
+        let message = "must be a multiple of 4 below 0x100000, the end of memory";
+        check(&entry(&format!("[0, {bad}]")), &format!("3: vm 'a': entry = {bad}: {message}"));
+    }
+    for bad in ["-1", "\"65536\"", "\"0x\"", "\"0x1_0000\""] {
+        let message = "must be an address, as in 0x10000";
+        check(&entry(&format!("[0, {bad}]")), &format!("3: vm 'a': entry = {bad}: {message}"));
+    }
+    check(&entry("[0, 1.5]"), "3: vm 'a': entry = 1.5: must be a whole number");
+    check(&entry("1"), "3: vm 'a': entry = 1: must be an array of addresses, as in [0x10000, 0x20000]");
+}
+
+#[test]
+fn a_board_has_neither_entries_nor_files() {
+    for line in ["entry = [0]", "files = {}"] {
+        let message = format!("3: vm 'a': {line}: only a \"tiny\" machine has this key");
+        check(&with(&format!("machine = \"virt\"\n{line}")), &message);
+    }
+}
+
+#[test]
+fn affinity_names_cores_that_are_there() {
+    for bad in ["-1", "8", "99999999999999999999"] {
+        let message = format!("2: vm 'a': affinity = {bad}: must be a core number from 0 to 7");
+        check(&with(&format!("affinity = [0, {bad}]")), &message);
+    }
+    check(&with("affinity = []"), "2: vm 'a': affinity = []: must name a core");
+    check(&with("affinity = 1"), "2: vm 'a': affinity = 1: must be an array of core numbers, as in [0, 1]");
+    let manifest = Manifest::parse(FULL).unwrap();
+    assert!(manifest.check_cores(|core| core < 4).is_ok());
+    let message = manifest.check_cores(|core| core < 2).unwrap_err().to_string();
+    assert_eq!(message, "tinyvmm.toml:22: vm 'small': affinity = 3: no such core is running");
+}
+
+#[test]
+fn machine_vcpus_restart_and_priority() {
+    check(&with("machine = \"pc\""), "2: vm 'a': machine = \"pc\": must be \"tiny\" or \"virt\"");
+    for bad in ["0", "9", "-1", "99999999999999999999"] {
+        check(&with(&format!("vcpus = {bad}")), &format!("2: vm 'a': vcpus = {bad}: must be from 1 to 8"));
+    }
     check(
-        &with("machine = \"virt\""),
-        "2: vm 'a': machine = \"virt\": this version has no \"virt\" machine: use \"tiny\"",
+        &with("restart = \"yes\""),
+        "2: vm 'a': restart = \"yes\": must be \"never\", \"on-failure\" or \"always\"",
     );
-    check(&with("vcpus = 2"), "2: vm 'a': vcpus = 2: this version runs one vCPU in a VM: write 1");
     for bad in ["-1", "256", "99999999999999999999"] {
         check(
             &with(&format!("priority = {bad}")),
