@@ -10,6 +10,7 @@ pub mod bus;
 pub mod pl011;
 pub mod pl031;
 mod prime_cell;
+pub mod vgic;
 
 pub use access::Width;
 pub use bus::Bus;
