@@ -4,6 +4,7 @@ mod build;
 mod crash;
 #[cfg(target_os = "none")]
 mod run;
+pub mod virt;
 
 pub use build::{BuildError, build};
 pub use crash::{Crash, Report};
