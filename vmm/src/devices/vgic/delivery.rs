@@ -1,9 +1,9 @@
 //! Between the state and the list registers of a vCPU.
 
 use super::{
-    BANKS, IntId, Place, SHARED_BANKS, SPI_IDS, VcpuSet, Vgic,
+    IntId, PRIVATE, Place, Private, SPI_IDS, Scope, VcpuSet, Vgic,
     bank::Bits,
-    bits, index,
+    index,
     list_register::{ListRegister, State},
 };
 
@@ -29,8 +29,36 @@ impl Fill {
     }
 }
 
-/// A set of interrupts of one vCPU.
-type Set = [u32; BANKS];
+/// A set of interrupts of one vCPU: bit n is interrupt n.
+type Set = u128;
+
+const fn join(private: u64, shared: u64) -> Set {
+    private as Set | (shared as Set) << PRIVATE
+}
+
+const fn member(place: Place) -> Set {
+    1 << place.intid()
+}
+
+/// The interrupts of a set, lowest number first.
+fn places(mut set: Set) -> impl Iterator<Item = Place> {
+    core::iter::from_fn(move || {
+        let intid = set.trailing_zeros();
+        set &= set.checked_sub(1)?;
+        Some(Place::at(index(intid)))
+    })
+}
+
+/// Whether a set has more members than there is room for.
+fn exceeds(mut set: Set, room: usize) -> bool {
+    for _ in 0..room {
+        if set == 0 {
+            return false;
+        }
+        set &= set - 1;
+    }
+    set != 0
+}
 
 /// What a vCPU has to know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,34 +69,14 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn any(&self) -> Set {
-        zip(self.pending, self.active, |pending, active| pending | active)
+    const fn any(&self) -> Set {
+        self.pending | self.active
     }
 
     /// Those that can be acknowledged now.
-    fn ready(&self) -> Set {
-        zip(self.pending, self.active, |pending, active| pending & !active)
+    const fn ready(&self) -> Set {
+        self.pending & !self.active
     }
-}
-
-fn zip(a: Set, b: Set, operation: impl Fn(u32, u32) -> u32) -> Set {
-    core::array::from_fn(|bank| operation(a[bank], b[bank]))
-}
-
-fn places(set: Set) -> impl Iterator<Item = Place> {
-    set.into_iter().enumerate().flat_map(|(bank, word)| bits(word).map(move |n| Place { bank, n }))
-}
-
-fn count(set: Set) -> u32 {
-    set.iter().map(|word| word.count_ones()).sum()
-}
-
-const fn insert(set: &mut Set, place: Place) {
-    set[place.bank] |= place.bit();
-}
-
-const fn remove(set: &mut Set, place: Place) {
-    set[place.bank] &= !place.bit();
 }
 
 impl Vgic {
@@ -84,19 +92,19 @@ impl Vgic {
     /// Returns the other vCPUs that now have something to see.
     pub fn sync(&mut self, vcpu: usize, registers: &[ListRegister]) -> VcpuSet {
         let listed = self.listed(vcpu);
-        if listed == [0; BANKS] {
+        if listed == 0 {
             return VcpuSet::EMPTY;
         }
         let mut gone = listed;
         for register in registers.iter().filter(|register| register.state != State::Invalid) {
             let Some(place) = Place::of(register.intid, 0..SPI_IDS.end) else { continue };
-            if gone[place.bank] & place.bit() != 0 {
-                remove(&mut gone, place);
+            if gone & member(place) != 0 {
+                gone &= !member(place);
                 self.take_back(vcpu, place, register.state);
             }
         }
         places(gone).for_each(|place| self.take_back(vcpu, place, State::Invalid));
-        self.let_go(vcpu, listed)
+        self.let_go(vcpu)
     }
 
     /// Tells that the guest ended `count` interrupts that are in no list register (`EOIcount` of `ICH_HCR_EL2`
@@ -104,118 +112,119 @@ impl Vgic {
     pub fn end_unlisted(&mut self, vcpu: usize, count: u32) -> VcpuSet {
         let mut changed = VcpuSet::EMPTY;
         for _ in 0..count {
-            let unlisted =
-                zip(self.wanted(vcpu).active, self.listed(vcpu), |active, listed| active & !listed);
+            let unlisted = self.wanted(vcpu).active & !self.listed(vcpu);
             let Some(place) = self.most_urgent(vcpu, unlisted, unlisted) else { break };
-            changed |= self.write_bits(vcpu, place.bank, Bits::ClearActive, place.bit());
+            changed |= self.write_bits(vcpu, place.scope, Bits::ClearActive, place.bit(), place.bit());
         }
         changed
     }
 
     /// Deactivates an interrupt, as a trapped write to `ICC_DIR_EL1` does.
     pub fn deactivate(&mut self, vcpu: usize, intid: IntId) -> VcpuSet {
-        Place::of(intid, 0..SPI_IDS.end)
-            .map_or(VcpuSet::EMPTY, |place| self.write_bits(vcpu, place.bank, Bits::ClearActive, place.bit()))
+        Place::of(intid, 0..SPI_IDS.end).map_or(VcpuSet::EMPTY, |place| {
+            self.write_bits(vcpu, place.scope, Bits::ClearActive, place.bit(), place.bit())
+        })
     }
 
-    /// Writes a vCPU's list registers, of which there are at least two, after [`Self::sync`].
+    /// Writes a vCPU's list registers, of which there are at least two, after [`Self::sync`]: as many as are
+    /// used, from the first on. The others, which keep what they hold, are free.
     ///
     /// The most urgent interrupts come first; but the most urgent of the active ones always has a place, so that
     /// the guest can end it, and so has the most urgent of those that it can acknowledge.
     pub fn fill(&mut self, vcpu: usize, registers: &mut [ListRegister]) -> Fill {
-        debug_assert!(registers.len() >= 2 && self.listed(vcpu) == [0; BANKS]);
+        debug_assert!(registers.len() >= 2 && self.listed(vcpu) == 0);
         let wanted = self.wanted(vcpu);
-        let mut chosen = wanted.any();
-        if index(count(chosen)) > registers.len() {
-            chosen = self.choose(vcpu, &wanted, registers.len());
+        if !exceeds(wanted.any(), registers.len()) {
+            let used = self.list_all(vcpu, wanted.any(), wanted.pending, registers);
+            return Fill { used, pending_left: false, active_left: false };
         }
-        registers.fill(ListRegister::EMPTY);
+        let chosen = self.choose(vcpu, &wanted, registers.len());
+        // What is active comes back when it is deactivated, rather than go before what found no room.
+        let used = self.list_all(vcpu, chosen, wanted.ready(), registers);
+        let pending_left = wanted.ready() & !chosen != 0;
+        Fill { used, pending_left, active_left: wanted.active & !chosen != 0 }
+    }
+
+    /// Lists these interrupts. Returns how many they are.
+    fn list_all(&mut self, vcpu: usize, set: Set, pending: Set, registers: &mut [ListRegister]) -> usize {
         let mut used = 0;
-        for (register, place) in registers.iter_mut().zip(places(chosen)) {
-            *register = self.list(vcpu, place, wanted.pending[place.bank] & place.bit() != 0);
+        for (register, place) in registers.iter_mut().zip(places(set)) {
+            *register = self.list(vcpu, place, pending & member(place) != 0);
             used += 1;
         }
-        let left = |set| zip(set, chosen, |set, chosen| set & !chosen) != [0; BANKS];
-        Fill { used, pending_left: left(wanted.ready()), active_left: left(wanted.active) }
+        used
     }
 
     /// What this vCPU has to know of.
     fn wanted(&self, vcpu: usize) -> Wanted {
-        let private = &self.private[vcpu];
-        let mut wanted = Wanted {
-            pending: [private.bank.pending() & private.bank.forwarded(self.groups), 0, 0],
-            active: [private.bank.active, 0, 0],
-        };
-        for (shared, bank) in self.shared.iter().enumerate() {
-            let within_reach = private.routed[shared] & (private.taken[shared] | !bank.taken());
-            wanted.pending[shared + 1] = bank.pending() & bank.forwarded(self.groups) & within_reach;
-            wanted.active[shared + 1] = bank.active & private.taken[shared];
+        let Private { bank: private, routed, taken, .. } = &self.private[vcpu];
+        let shared = &self.shared;
+        let within_reach = routed & (taken | !shared.taken());
+        Wanted {
+            pending: join(
+                private.pending() & private.forwarded,
+                shared.pending() & shared.forwarded & within_reach,
+            ),
+            active: join(private.active, shared.active & taken),
         }
-        wanted
     }
 
     /// What is in this vCPU's list registers.
     fn listed(&self, vcpu: usize) -> Set {
         let private = &self.private[vcpu];
-        let shared = |n: usize| self.shared[n].listed & private.taken[n];
-        [private.bank.listed, shared(0), shared(1)]
+        join(private.bank.listed, self.shared.listed & private.taken)
     }
 
     /// Chooses as many interrupts as there is room for.
     fn choose(&self, vcpu: usize, wanted: &Wanted, room: usize) -> Set {
-        let mut chosen = [0; BANKS];
+        let mut chosen = 0;
         for first in [wanted.active, wanted.ready()] {
-            if let Some(place) = self.most_urgent(vcpu, first, wanted.active) {
-                insert(&mut chosen, place);
-            }
+            chosen |= self.most_urgent(vcpu, first, wanted.active).map_or(0, member);
         }
-        while index(count(chosen)) < room {
-            let left = zip(wanted.any(), chosen, |wanted, chosen| wanted & !chosen);
-            let Some(place) = self.most_urgent(vcpu, left, wanted.active) else { break };
-            insert(&mut chosen, place);
+        while !exceeds(chosen, room - 1) {
+            let next = self.most_urgent(vcpu, wanted.any() & !chosen, wanted.active);
+            let Some(place) = next else { break };
+            chosen |= member(place);
         }
         chosen
     }
 
     /// The interrupt with the highest priority, which is the lowest number; of equals the active one.
     fn most_urgent(&self, vcpu: usize, set: Set, active: Set) -> Option<Place> {
-        let inactive = |place: &Place| active[place.bank] & place.bit() == 0;
+        let inactive = |place: &Place| active & member(*place) == 0;
         places(set).min_by_key(|place| (self.priority(vcpu, *place), inactive(place)))
     }
 
     /// Puts an interrupt into a list register; `pending` if it is to be acknowledged.
     fn list(&mut self, vcpu: usize, place: Place, pending: bool) -> ListRegister {
-        if let Some(shared) = place.bank.checked_sub(1) {
-            self.private[vcpu].taken[shared] |= place.bit();
+        if self.has_source(place) {
+            let pending = pending && self.carry_source(vcpu, place.n);
+            let private = &mut self.private[vcpu];
+            return private.bank.list(place, pending, private.sources.taken(place.n));
         }
-        let (groups, has_source) = (self.groups, self.has_source(place));
-        if !has_source {
-            let bank = self.bank_mut(vcpu, place.bank);
-            bank.carry(if pending { place.bit() } else { 0 });
-            return bank.list(place, pending, 0, groups);
+        if place.scope == Scope::Shared {
+            self.private[vcpu].taken |= place.bit();
         }
-        let pending = pending && self.carry_source(vcpu, place.n);
-        let private = &mut self.private[vcpu];
-        private.bank.list(place, pending, private.sources.taken(place.n), groups)
+        let bank = self.bank_mut(vcpu, place.scope);
+        if pending {
+            bank.carry(place.bit());
+        }
+        bank.list(place, pending, 0)
     }
 
     fn take_back(&mut self, vcpu: usize, place: Place, state: State) {
-        let came_back = self.bank_mut(vcpu, place.bank).take_back(place.bit(), state);
+        let came_back = self.bank_mut(vcpu, place.scope).take_back(place.bit(), state);
         if came_back && self.has_source(place) {
             self.private[vcpu].sources.give_back(place.n);
         }
     }
 
-    /// Lets go of the SPIs that were listed and are not active. Returns the other vCPUs that have them now.
-    fn let_go(&mut self, vcpu: usize, listed: Set) -> VcpuSet {
-        let mut others = VcpuSet::EMPTY;
-        for shared in 0..SHARED_BANKS {
-            let bank = &self.shared[shared];
-            let over = listed[shared + 1] & !bank.active;
-            let pending = over & bank.pending() & bank.forwarded(self.groups);
-            self.private[vcpu].taken[shared] &= !over;
-            others |= self.concerned(vcpu, shared + 1, pending);
-        }
-        others.difference(VcpuSet::one(vcpu))
+    /// Lets go of the SPIs that are neither listed nor active any more. Returns the other vCPUs that have them
+    /// now.
+    fn let_go(&mut self, vcpu: usize) -> VcpuSet {
+        let over = self.private[vcpu].taken & !self.shared.taken();
+        self.private[vcpu].taken &= !over;
+        let pending = over & self.shared.pending() & self.shared.forwarded;
+        self.concerned(vcpu, Scope::Shared, pending).difference(VcpuSet::one(vcpu))
     }
 }

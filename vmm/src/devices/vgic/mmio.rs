@@ -1,7 +1,7 @@
 //! What the registers read, and what writes to them do.
 
 use super::{
-    Place, SPI_IDS, VcpuSet, Version, Vgic,
+    PRIVATE, Place, Scope, VcpuSet, Version, Vgic,
     bank::{Bits, Groups},
     bits, index, low_byte, low_word,
     registers::{self, Entry, REDISTRIBUTOR, Register, V2_DISTRIBUTOR, V3_DISTRIBUTOR},
@@ -81,10 +81,10 @@ impl Vgic {
                     0x20
                 }
             }
-            Register::Bits(bits) => u64::from(self.bank(vcpu, at / 4).read(bits)),
-            Register::Priority => read_bytes(at, width, |n| self.priority(vcpu, place(n))),
+            Register::Bits(bits) => self.read_bits(vcpu, Word::at(at * 8), bits),
+            Register::Priority => read_bytes(at, width, |n| self.priority(vcpu, Place::at(n))),
             Register::Targets => read_bytes(at, width, |n| self.targets(vcpu, n)),
-            Register::Configuration => u64::from(spread(self.bank(vcpu, at / 8).edge >> shift(at))),
+            Register::Configuration => spread(self.edges(vcpu, Word::at(at * 4))),
             Register::SoftwareInterrupt => 0,
             Register::ClearSources | Register::SetSources => {
                 read_bytes(at, width, |n| self.pending_sources(vcpu, n).bits())
@@ -101,10 +101,14 @@ impl Vgic {
         let word = low_word(value);
         match register {
             Register::Control => self.set_control(word),
-            Register::Bits(bits) => self.write_bits(vcpu, at / 4, bits, word & self.writable(at / 4, bits)),
+            Register::Bits(bits) => {
+                let Word { scope, shift } = Word::at(at * 8);
+                let mask = self.writable(scope, bits) << shift;
+                self.write_bits(vcpu, scope, bits, u64::from(word) << shift, mask)
+            }
             Register::Priority => write_bytes(at, width, value, |n, byte| self.set_priority(vcpu, n, byte)),
             Register::Targets => write_bytes(at, width, value, |n, byte| self.set_targets(n, byte)),
-            Register::Configuration => self.set_configuration(vcpu, at, word),
+            Register::Configuration => self.set_configuration(vcpu, Word::at(at * 4), value),
             Register::SoftwareInterrupt => self.send_v2_sgi(vcpu, word),
             Register::ClearSources => {
                 write_bytes(at, width, value, |n, byte| self.clear_sources(vcpu, n, VcpuSet::from_bits(byte)))
@@ -128,14 +132,19 @@ impl Vgic {
 
     fn control(&self) -> u32 {
         let fixed = if self.version == Version::V3 { V3_CONTROL } else { 0 };
-        fixed | self.groups.group0 & ENABLE_GROUP0 | self.groups.group1 & ENABLE_GROUP1
+        let Groups { group0, group1 } = self.shared.groups();
+        fixed | low_word(group0) & ENABLE_GROUP0 | low_word(group1) & ENABLE_GROUP1
     }
 
     fn set_control(&mut self, value: u32) -> VcpuSet {
-        let mask = |enable| if value & enable != 0 { u32::MAX } else { 0 };
+        let mask = |enable| if value & enable != 0 { u64::MAX } else { 0 };
         let groups = Groups { group0: mask(ENABLE_GROUP0), group1: mask(ENABLE_GROUP1) };
-        let before = core::mem::replace(&mut self.groups, groups);
-        if before == groups { VcpuSet::EMPTY } else { self.all() }
+        if groups == self.shared.groups() {
+            return VcpuSet::EMPTY;
+        }
+        self.shared.set_groups(groups);
+        self.private.iter_mut().for_each(|private| private.bank.set_groups(groups));
+        self.all()
     }
 
     fn distributor_type(&self) -> u32 {
@@ -151,61 +160,72 @@ impl Vgic {
         number << 32 | number << 8 | u64::from(last) << 4
     }
 
-    /// The bits of a register that can be written: the pending state of a GICv2's SGIs has other registers.
-    fn writable(&self, bank: usize, bits: Bits) -> u32 {
-        let pending = matches!(bits, Bits::SetPending | Bits::ClearPending);
-        if self.version == Version::V2 && bank == 0 && pending { 0xffff_0000 } else { u32::MAX }
+    fn read_bits(&self, vcpu: usize, word: Word, register: Bits) -> u64 {
+        u64::from(low_word(self.bank(vcpu, word.scope).read(register) >> word.shift))
     }
 
-    pub(super) fn write_bits(&mut self, vcpu: usize, bank: usize, register: Bits, value: u32) -> VcpuSet {
-        let groups = self.groups;
-        let changed = self.bank_mut(vcpu, bank).write(register, value, groups);
-        if let (Some(shared), Bits::SetActive | Bits::ClearActive) = (bank.checked_sub(1), register) {
-            self.assign_active(vcpu, shared);
+    /// The bits of a register that can be written: the pending state of a GICv2's SGIs has other registers.
+    fn writable(&self, scope: Scope, register: Bits) -> u64 {
+        let pending = matches!(register, Bits::SetPending | Bits::ClearPending);
+        let sgis = self.version == Version::V2 && scope == Scope::Private && pending;
+        if sgis { 0xffff_0000 } else { 0xffff_ffff }
+    }
+
+    /// Writes the part of a register that `mask` says.
+    pub(super) fn write_bits(
+        &mut self,
+        vcpu: usize,
+        scope: Scope,
+        register: Bits,
+        value: u64,
+        mask: u64,
+    ) -> VcpuSet {
+        let changed = self.bank_mut(vcpu, scope).write(register, value, mask);
+        if scope == Scope::Shared && matches!(register, Bits::SetActive | Bits::ClearActive) {
+            self.assign_active(vcpu);
         }
-        self.concerned(vcpu, bank, changed)
+        self.concerned(vcpu, scope, changed)
     }
 
     /// Gives the SPIs that are active, and belong to none, to the vCPU to which they are routed, or else to
     /// `vcpu`; and takes them from who had them if they are not active any more.
-    fn assign_active(&mut self, vcpu: usize, shared: usize) {
-        let bank = &self.shared[shared];
-        let mut new = bank.active;
+    fn assign_active(&mut self, vcpu: usize) {
+        let mut new = self.shared.active;
         for private in &mut self.private {
-            private.taken[shared] &= bank.taken();
-            new &= !private.taken[shared];
+            private.taken &= self.shared.taken();
+            new &= !private.taken;
         }
-        for n in bits(new) {
-            let owner = self.target(shared * 32 + n).unwrap_or(vcpu);
-            self.private[owner].taken[shared] |= 1 << n;
+        for spi in bits(new) {
+            let owner = self.target(spi).unwrap_or(vcpu);
+            self.private[owner].taken |= 1 << spi;
         }
     }
 
     fn set_priority(&mut self, vcpu: usize, n: usize, priority: u8) -> VcpuSet {
-        let Place { bank, n } = place(n);
-        let groups = self.groups;
-        let state = self.bank_mut(vcpu, bank);
-        state.set_priority(n, priority);
-        let changed = 1 << n & (state.taken() | state.pending() & state.forwarded(groups));
-        self.concerned(vcpu, bank, changed)
+        let place = Place::at(n);
+        let bank = self.bank_mut(vcpu, place.scope);
+        bank.set_priority(place.n, priority);
+        let changed = place.bit() & bank.offered();
+        self.concerned(vcpu, place.scope, changed)
+    }
+
+    fn edges(&self, vcpu: usize, word: Word) -> u64 {
+        self.bank(vcpu, word.scope).edge >> word.shift
     }
 
     /// The type of SPIs; that of SGIs and PPIs is fixed.
-    fn set_configuration(&mut self, vcpu: usize, at: usize, value: u32) -> VcpuSet {
-        let bank = at / 8;
-        if bank == 0 {
+    fn set_configuration(&mut self, vcpu: usize, word: Word, value: u64) -> VcpuSet {
+        if word.scope == Scope::Private {
             return VcpuSet::EMPTY;
         }
-        let groups = self.groups;
-        let state = self.bank_mut(vcpu, bank);
-        let edge = state.edge & !(0xffff << shift(at)) | gather(value) << shift(at);
-        let changed = state.set_edge(edge, groups);
-        self.concerned(vcpu, bank, changed)
+        let edges = self.shared.edge & !(0xffff << word.shift) | gather(value) << word.shift;
+        let changed = self.shared.set_edge(edges);
+        self.concerned(vcpu, Scope::Shared, changed)
     }
 
     /// `GICD_ITARGETSR`, of which there is nothing when there is but one vCPU (IHI 0048B, 4.3.12).
     fn targets(&self, vcpu: usize, n: usize) -> u8 {
-        match n.checked_sub(index(SPI_IDS.start)) {
+        match n.checked_sub(PRIVATE) {
             _ if self.vcpus == 1 => 0,
             None => VcpuSet::one(vcpu).bits(),
             Some(spi) => low_byte(u64::from(self.route[spi])),
@@ -213,29 +233,26 @@ impl Vgic {
     }
 
     fn set_targets(&mut self, n: usize, targets: u8) -> VcpuSet {
-        match n.checked_sub(index(SPI_IDS.start)) {
+        match n.checked_sub(PRIVATE) {
             Some(spi) if self.vcpus > 1 => self.set_route(spi, u32::from(targets & self.all().bits())),
             _ => VcpuSet::EMPTY,
         }
     }
 
-    /// Routes an SPI. Both the old and the new vCPU look again if the SPI is pending or in a list register.
+    /// Routes an SPI. Both the old and the new vCPU look again if it concerns them.
     fn set_route(&mut self, spi: usize, route: u32) -> VcpuSet {
-        let Place { bank, n } = place(spi + index(SPI_IDS.start));
-        let state = self.bank(0, bank);
-        let moving = 1 << n & (state.taken() | state.pending() & state.forwarded(self.groups));
-        let before = self.concerned(0, bank, moving);
+        let moving = 1 << spi & self.shared.offered();
+        let before = self.concerned(0, Scope::Shared, moving);
         self.route[spi] = route;
         self.apply_route(spi);
-        before | self.concerned(0, bank, moving)
+        before | self.concerned(0, Scope::Shared, moving)
     }
 
     /// Notes to whom an SPI goes.
     pub(super) fn apply_route(&mut self, spi: usize) {
         let target = self.target(spi);
         for (vcpu, private) in self.private.iter_mut().enumerate() {
-            let routed = &mut private.routed[spi / 32];
-            *routed = *routed & !(1 << (spi % 32)) | u32::from(target == Some(vcpu)) << (spi % 32);
+            private.routed = private.routed & !(1 << spi) | u64::from(target == Some(vcpu)) << spi;
         }
     }
 
@@ -243,35 +260,40 @@ impl Vgic {
         let route = self.route[spi];
         match self.version {
             Version::V2 if self.vcpus == 1 => Some(0),
-            Version::V2 => bits(route).next(),
+            Version::V2 => bits(u64::from(route)).next(),
             Version::V3 if route & ROUTING_MODE != 0 => Some(0),
             Version::V3 => Some(index(route)).filter(|vcpu| *vcpu < self.vcpus),
         }
     }
 }
 
-/// The place of interrupt `n`, which a register map says is there.
-const fn place(n: usize) -> Place {
-    Place { bank: n / 32, n: n % 32 }
-}
-
 /// The index of an SPI among the SPIs.
 const fn spi(n: usize) -> usize {
-    n - index(SPI_IDS.start)
+    n - PRIVATE
 }
 
-/// Where the 16 interrupts of the configuration register at this offset are in their bank.
-const fn shift(at: usize) -> usize {
-    at / 4 % 2 * 16
+/// Where a register has the bits of its interrupts.
+#[derive(Clone, Copy)]
+struct Word {
+    scope: Scope,
+    shift: usize,
+}
+
+impl Word {
+    /// The register whose first interrupt is this.
+    const fn at(intid: usize) -> Self {
+        let Place { scope, n } = Place::at(intid);
+        Self { scope, shift: n }
+    }
 }
 
 /// The low 16 bits, as the upper bits of 16 pairs.
-fn spread(edges: u32) -> u32 {
+fn spread(edges: u64) -> u64 {
     bits(edges & 0xffff).map(|n| 0b10 << (2 * n)).sum()
 }
 
 /// The upper bits of 16 pairs.
-fn gather(pairs: u32) -> u32 {
+fn gather(pairs: u64) -> u64 {
     bits(pairs & 0xaaaa_aaaa).map(|n| 1 << (n / 2)).sum()
 }
 

@@ -33,6 +33,7 @@
 
 mod bank;
 mod delivery;
+mod inputs;
 mod list_register;
 mod mmio;
 mod registers;
@@ -41,7 +42,7 @@ mod sources;
 mod tests;
 mod vcpu_set;
 
-use bank::{Bank, Groups};
+use bank::Bank;
 use core::ops::Range;
 pub use delivery::Fill;
 pub use list_register::{ListRegister, Origin, State};
@@ -56,14 +57,12 @@ pub const MAX_VCPUS: usize = 8;
 /// SPIs of a VM: interrupts 32 to 95.
 pub const SPIS: u32 = 64;
 
-/// Interrupts of a vCPU: its own 32, and the SPIs, in banks of 32.
-const BANKS: usize = 3;
-const SHARED_BANKS: usize = BANKS - 1;
-const SGI_IDS: Range<IntId> = 0..16;
 const PPI_IDS: Range<IntId> = 16..32;
 const SPI_IDS: Range<IntId> = 32..32 + SPIS;
+/// Interrupts that each vCPU has for itself.
+const PRIVATE: usize = 32;
 /// SGIs are edge-triggered, PPIs level-sensitive.
-const PRIVATE_EDGES: u32 = 0x0000_ffff;
+const PRIVATE_EDGES: u64 = 0x0000_ffff;
 
 /// The version of the architecture that the guest sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +78,9 @@ pub enum Version {
 pub struct Vgic {
     version: Version,
     vcpus: usize,
-    groups: Groups,
     private: [Private; MAX_VCPUS],
-    shared: [Bank; SHARED_BANKS],
+    /// SPIs.
+    shared: Bank,
     /// `GICD_ITARGETSR` or `GICD_IROUTER` of each SPI.
     route: [u32; SPIS as usize],
 }
@@ -94,42 +93,58 @@ struct Private {
     /// GICv2: who sent the SGIs.
     sources: Sources,
     /// SPIs that are delivered to this vCPU.
-    routed: [u32; SHARED_BANKS],
+    routed: u64,
     /// SPIs that are in this vCPU's list registers, or active because it acknowledged them.
-    taken: [u32; SHARED_BANKS],
+    taken: u64,
     /// `GICR_WAKER.ProcessorSleep`.
     asleep: bool,
 }
 
 impl Private {
-    const NEW: Self = Self {
-        bank: Bank::new(PRIVATE_EDGES),
-        sources: Sources::NONE,
-        routed: [0; SHARED_BANKS],
-        taken: [0; SHARED_BANKS],
-        asleep: true,
-    };
+    const NEW: Self =
+        Self { bank: Bank::new(PRIVATE_EDGES), sources: Sources::NONE, routed: 0, taken: 0, asleep: true };
+}
+
+/// Whose an interrupt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// A vCPU's own: an SGI or a PPI.
+    Private,
+    /// Of all vCPUs: an SPI.
+    Shared,
 }
 
 /// Where an interrupt's state is: its bank, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
-    bank: usize,
+    scope: Scope,
     n: usize,
 }
 
 impl Place {
     /// The place of an interrupt, if it is one of `allowed`.
     fn of(intid: IntId, allowed: Range<IntId>) -> Option<Self> {
-        allowed.contains(&intid).then(|| Self { bank: index(intid / 32), n: index(intid % 32) })
+        allowed.contains(&intid).then(|| Self::at(index(intid)))
     }
 
-    const fn bit(self) -> u32 {
+    /// The place of an interrupt that is there.
+    const fn at(intid: usize) -> Self {
+        match intid.checked_sub(PRIVATE) {
+            None => Self { scope: Scope::Private, n: intid },
+            Some(n) => Self { scope: Scope::Shared, n },
+        }
+    }
+
+    const fn intid(self) -> usize {
+        match self.scope {
+            Scope::Private => self.n,
+            Scope::Shared => PRIVATE + self.n,
+        }
+    }
+
+    /// The bit of the interrupt in its bank.
+    const fn bit(self) -> u64 {
         1 << self.n
-    }
-
-    fn intid(self) -> IntId {
-        low_word((self.bank * 32 + self.n) as u64)
     }
 }
 
@@ -141,9 +156,8 @@ impl Vgic {
         let mut vgic = Self {
             version,
             vcpus,
-            groups: Groups::default(),
             private: [Private::NEW; MAX_VCPUS],
-            shared: [const { Bank::new(0) }; SHARED_BANKS],
+            shared: Bank::new(0),
             route: [0; SPIS as usize],
         };
         (0..vgic.route.len()).for_each(|spi| vgic.apply_route(spi));
@@ -160,138 +174,44 @@ impl Vgic {
         VcpuSet::first(self.vcpus)
     }
 
-    fn bank(&self, vcpu: usize, bank: usize) -> &Bank {
-        match bank.checked_sub(1) {
-            None => &self.private[vcpu].bank,
-            Some(shared) => &self.shared[shared],
+    fn bank(&self, vcpu: usize, scope: Scope) -> &Bank {
+        match scope {
+            Scope::Private => &self.private[vcpu].bank,
+            Scope::Shared => &self.shared,
         }
     }
 
-    fn bank_mut(&mut self, vcpu: usize, bank: usize) -> &mut Bank {
-        match bank.checked_sub(1) {
-            None => &mut self.private[vcpu].bank,
-            Some(shared) => &mut self.shared[shared],
+    fn bank_mut(&mut self, vcpu: usize, scope: Scope) -> &mut Bank {
+        match scope {
+            Scope::Private => &mut self.private[vcpu].bank,
+            Scope::Shared => &mut self.shared,
         }
     }
 
     fn priority(&self, vcpu: usize, place: Place) -> u8 {
-        self.bank(vcpu, place.bank).priority(place.n)
+        self.bank(vcpu, place.scope).priority(place.n)
     }
 
-    /// The vCPUs that some interrupts of a bank concern: those to which they go and those that have them.
-    fn concerned(&self, vcpu: usize, bank: usize, interrupts: u32) -> VcpuSet {
+    /// The vCPUs that some interrupts concern: those to which they go and those that have them.
+    fn concerned(&self, vcpu: usize, scope: Scope, interrupts: u64) -> VcpuSet {
         if interrupts == 0 {
             return VcpuSet::EMPTY;
         }
-        let Some(shared) = bank.checked_sub(1) else { return VcpuSet::one(vcpu) };
+        if scope == Scope::Private {
+            return VcpuSet::one(vcpu);
+        }
         let mut set = VcpuSet::EMPTY;
         for (vcpu, private) in self.private.iter().enumerate() {
-            if interrupts & (private.routed[shared] | private.taken[shared]) != 0 {
+            if interrupts & (private.routed | private.taken) != 0 {
                 set |= VcpuSet::one(vcpu);
             }
         }
         set
     }
-
-    /// Asserts the input of an SPI, or not.
-    pub fn set_spi_level(&mut self, intid: IntId, high: bool) -> VcpuSet {
-        self.set_level(0, Place::of(intid, SPI_IDS), high)
-    }
-
-    /// Asserts the input of a vCPU's PPI, or not.
-    pub fn set_ppi_level(&mut self, vcpu: usize, intid: IntId, high: bool) -> VcpuSet {
-        self.set_level(vcpu, Place::of(intid, PPI_IDS), high)
-    }
-
-    fn set_level(&mut self, vcpu: usize, place: Option<Place>, high: bool) -> VcpuSet {
-        let Some(place) = place else { return VcpuSet::EMPTY };
-        let groups = self.groups;
-        let changed = self.bank_mut(vcpu, place.bank).set_line(place.bit(), high, groups);
-        self.concerned(vcpu, place.bank, changed)
-    }
-
-    /// Makes an SPI pending once, as a rising and falling edge of its input does.
-    pub fn pulse_spi(&mut self, intid: IntId) -> VcpuSet {
-        Place::of(intid, SPI_IDS).map_or(VcpuSet::EMPTY, |place| self.latch(0, place))
-    }
-
-    /// Makes a PPI or an SPI pending that stands for a physical interrupt: one that is active from now on,
-    /// and will be deactivated by the guest's deactivation of the virtual one.
-    ///
-    /// The virtual interrupt stays in flight ([`Self::hardware_in_flight`]) until then, or until the guest
-    /// cancels it by a register, or it is withdrawn, which [`Self::take_released`] tells. Such an interrupt has
-    /// no input line besides.
-    pub fn inject_hardware(&mut self, vcpu: usize, intid: IntId, physical: IntId) -> VcpuSet {
-        let place = Place::of(intid, PPI_IDS.start..SPI_IDS.end);
-        let (Some(place), Ok(physical)) = (place, u16::try_from(physical)) else { return VcpuSet::EMPTY };
-        self.bank_mut(vcpu, place.bank).link(place.n, physical);
-        self.latch(vcpu, place)
-    }
-
-    /// Makes a hardware-linked interrupt not pending that the guest has not acknowledged: the physical source is
-    /// silent again. The physical interrupt is released.
-    pub fn withdraw_hardware(&mut self, vcpu: usize, intid: IntId) -> VcpuSet {
-        if !self.hardware_in_flight(vcpu, intid) {
-            return VcpuSet::EMPTY;
-        }
-        let Some(place) = Place::of(intid, PPI_IDS.start..SPI_IDS.end) else { return VcpuSet::EMPTY };
-        self.write_bits(vcpu, place.bank, bank::Bits::ClearPending, place.bit())
-    }
-
-    /// Whether a physical interrupt is active for this interrupt, as far as is known: a list register may
-    /// have ended it since the vCPU's latest [`Self::sync`].
-    #[must_use]
-    pub fn hardware_in_flight(&self, vcpu: usize, intid: IntId) -> bool {
-        Place::of(intid, PPI_IDS.start..SPI_IDS.end)
-            .is_some_and(|place| self.bank(vcpu, place.bank).is_linked(place.bit()))
-    }
-
-    /// A physical interrupt that must be deactivated now, because the guest ended the virtual one in another way
-    /// than by deactivating it. To be called until there is none. If it is a PPI, it is of the core on
-    /// which this vCPU runs.
-    pub fn take_released(&mut self, vcpu: usize) -> Option<IntId> {
-        (0..BANKS).find_map(|bank| self.bank_mut(vcpu, bank).take_released()).map(IntId::from)
-    }
-
-    fn latch(&mut self, vcpu: usize, place: Place) -> VcpuSet {
-        let groups = self.groups;
-        let changed = self.bank_mut(vcpu, place.bank).latch(place.bit(), groups);
-        self.concerned(vcpu, place.bank, changed)
-    }
-
-    /// What a write to `ICC_SGI1R_EL1` (`group1`) or `ICC_SGI0R_EL1` (not) does. With one security state there
-    /// is nothing that `ICC_ASGI1R_EL1` could do (IHI 0069, 8.2 and 12.1.10).
-    pub fn send_sgi(&mut self, vcpu: usize, value: u64, group1: bool) -> VcpuSet {
-        if self.version != Version::V3 {
-            return VcpuSet::EMPTY;
-        }
-        let place = Place { bank: 0, n: usize::from(low_byte(value >> 24 & 0xf)) };
-        let mut changed = VcpuSet::EMPTY;
-        for target in self.sgi_targets(vcpu, value).iter() {
-            if self.private[target].bank.in_group(group1) & place.bit() != 0 {
-                changed |= self.latch(target, place);
-            }
-        }
-        changed
-    }
-
-    fn sgi_targets(&self, sender: usize, value: u64) -> VcpuSet {
-        /// All vCPUs but the sender.
-        const ROUTING_MODE: u64 = 1 << 40;
-        /// Aff3, the range selector, Aff2 and Aff1: all of them zero for any vCPU.
-        const CLUSTER: u64 = 0xff << 48 | 0xf << 44 | 0xff << 32 | 0xff << 16;
-        if value & ROUTING_MODE != 0 {
-            self.all().difference(VcpuSet::one(sender))
-        } else if value & CLUSTER == 0 {
-            VcpuSet::from_bits(low_byte(value)).intersection(self.all())
-        } else {
-            VcpuSet::EMPTY
-        }
-    }
 }
 
 /// The numbers of the bits that are set, lowest first.
-fn bits(mut word: u32) -> impl Iterator<Item = usize> {
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let n = word.trailing_zeros();
         word &= word.checked_sub(1)?;

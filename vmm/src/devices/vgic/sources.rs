@@ -4,7 +4,7 @@
 //! one by one (IHI 0048B, 3.2.2 and 4.3.16). They are listed one at a time: the next follows when the one before is
 //! deactivated.
 
-use super::{Place, Private, SGI_IDS, VcpuSet, Version, Vgic, index, low_byte};
+use super::{Place, Private, Scope, VcpuSet, Version, Vgic, index, low_byte};
 
 const SGIS: usize = 16;
 
@@ -58,7 +58,7 @@ impl Sources {
 impl Vgic {
     /// Whether the sender of an interrupt counts.
     pub(super) fn has_source(&self, place: Place) -> bool {
-        self.version == Version::V2 && SGI_IDS.contains(&place.intid())
+        self.version == Version::V2 && place.intid() < SGIS
     }
 
     /// Does what a write to `GICD_SGIR` does.
@@ -81,7 +81,7 @@ impl Vgic {
             return VcpuSet::EMPTY;
         }
         self.private[vcpu].sources.add(sgi, senders);
-        self.latch(vcpu, Place { bank: 0, n: sgi })
+        self.latch(vcpu, Place::at(sgi))
     }
 
     /// Makes an SGI not pending for a vCPU, from these senders.
@@ -93,7 +93,7 @@ impl Vgic {
         }
         self.update_latch(vcpu, sgi);
         let changed = 1 << sgi & self.private[vcpu].bank.listed;
-        self.concerned(vcpu, 0, changed)
+        self.concerned(vcpu, Scope::Private, changed)
     }
 
     /// The senders whose SGI is pending for a vCPU.
@@ -108,7 +108,7 @@ impl Vgic {
     pub(super) fn carry_source(&mut self, vcpu: usize, sgi: usize) -> bool {
         let Private { sources, bank, .. } = &mut self.private[vcpu];
         let carried = sources.take(sgi, bank.active >> sgi & 1 != 0);
-        bank.carried |= u32::from(carried) << sgi;
+        bank.carried |= u64::from(carried) << sgi;
         self.update_latch(vcpu, sgi);
         carried
     }
@@ -116,7 +116,7 @@ impl Vgic {
     /// Brings the pending bit in line with the senders.
     fn update_latch(&mut self, vcpu: usize, sgi: usize) {
         let Private { sources, bank, .. } = &mut self.private[vcpu];
-        bank.latch = bank.latch & !(1 << sgi) | u32::from(!sources.waiting(sgi).is_empty()) << sgi;
+        bank.latch = bank.latch & !(1 << sgi) | u64::from(!sources.waiting(sgi).is_empty()) << sgi;
     }
 }
 

@@ -65,7 +65,7 @@ impl VcpuSet {
 
     /// The vCPUs, lowest index first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        super::bits(u32::from(self.0))
+        super::bits(u64::from(self.0))
     }
 }
 

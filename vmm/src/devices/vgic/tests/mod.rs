@@ -42,7 +42,9 @@ impl Machine {
 
     fn refresh(&mut self, vcpu: usize) -> VcpuSet {
         let others = self.vgic.sync(vcpu, &self.cpus[vcpu].registers);
-        self.cpus[vcpu].fill = self.vgic.fill(vcpu, &mut self.cpus[vcpu].registers);
+        let Cpu { registers, fill } = &mut self.cpus[vcpu];
+        *fill = self.vgic.fill(vcpu, registers);
+        registers[fill.used..].fill(ListRegister::EMPTY);
         others
     }
 
