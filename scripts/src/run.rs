@@ -48,6 +48,7 @@ const AFTER_HELP: &str = "\
 Options come before the program; everything after a script's name is for the script (its sys.argv).
 
 In a terminal every key goes to the VM, Ctrl-C too. Ctrl-A X leaves (exit code 0), Ctrl-A Ctrl-A sends a Ctrl-A.
+Other input (a pipe, a file) goes to the VM as it is, then one Ctrl-D for its end: EOFError for Python's input().
 
 Examples:
   cargo xtask run                                  Python's interactive prompt

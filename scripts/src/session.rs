@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a line end is held back as the possible start of the exit line.
 const HOLD: Duration = Duration::from_millis(20);
+/// What a terminal sends for the end of the input.
+const CTRL_D: u8 = 4;
 /// Base of exit codes that stand for a signal.
 const SIGNAL_CODES: i32 = 128;
 
@@ -122,24 +124,32 @@ fn forward_output(mut console: ChildStdout, events: Sender<Event>) {
     });
 }
 
-/// Sends what is typed to the guest. At the end of the input the guest simply gets no more.
-fn forward_input(mut console: ChildStdin, mut keys: Option<Keys>, events: Sender<Event>) {
+/// Sends what is typed to the guest; without a terminal, the input as it is.
+fn forward_input(console: ChildStdin, keys: Option<Keys>, events: Sender<Event>) {
     thread::spawn(move || {
-        let mut buffer = [0; 1024];
-        while let Ok(count @ 1..) = io::stdin().read(&mut buffer) {
-            let typed = match &mut keys {
-                Some(keys) => keys.typed(&buffer[..count]),
-                None => Typed::Bytes(buffer[..count].to_vec()),
-            };
-            let sent = match typed {
-                Typed::Bytes(bytes) => console.write_all(&bytes).and_then(|()| console.flush()).is_ok(),
-                Typed::Leave => events.send(Event::Leave).is_ok(),
-            };
-            if !sent {
-                return;
-            }
-        }
+        // An error means that QEMU is gone, or that nobody wants its output any more.
+        let _ = match keys {
+            Some(keys) => forward_keys(console, keys, &events),
+            None => forward_file(console),
+        };
     });
+}
+
+fn forward_keys(mut console: ChildStdin, mut keys: Keys, events: &Sender<Event>) -> Result<()> {
+    let mut buffer = [0; 1024];
+    while let count @ 1.. = io::stdin().read(&mut buffer)? {
+        match keys.typed(&buffer[..count]) {
+            Typed::Bytes(bytes) => console.write_all(&bytes).and_then(|()| console.flush())?,
+            Typed::Leave => events.send(Event::Leave)?,
+        }
+    }
+    Ok(())
+}
+
+/// A guest sees no end of its console, so it gets what stands for one.
+fn forward_file(mut console: ChildStdin) -> Result<()> {
+    io::copy(&mut io::stdin().lock(), &mut console)?;
+    Ok(console.write_all(&[CTRL_D]).and_then(|()| console.flush())?)
 }
 
 fn forward_signals(events: Sender<Event>) -> Result<()> {

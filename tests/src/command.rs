@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
 use crate::console::Console;
-use crate::process::{file, run, xtask};
+use crate::process::{file, run, run_with_input, xtask};
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("command::hello", hello),
         test("command::exit_code", exit_code),
         test("command::arguments", arguments),
+        test("command::end_of_input", end_of_input),
         test("command::syntax_error", syntax_error),
         test("command::missing_script", || refuses("no/such.py", "error: no/such.py: no such file")),
         test("command::missing_manifest", || refuses("no/such.toml", "error: no/such.toml: no such file")),
@@ -55,6 +56,12 @@ fn arguments() -> Result<()> {
     let (_directory, script) = file("x.py", "import sys; print(sys.argv)")?;
     let console = run(xtask(&["run", shown(&script)?, "--timeout", "-x", "a b"])?)?;
     console.ends_with(0)?.shows("['x.py', '--timeout', '-x', 'a b']\n").map(drop)
+}
+
+fn end_of_input() -> Result<()> {
+    let (_directory, script) = file("x.py", "print('first', input())\ninput()")?;
+    let console = run_with_input(xtask(&["run", "--timeout", "20", shown(&script)?])?, "abc\n")?;
+    console.shows("first abc\n")?.shows("EOFError")?.ends_with(1).map(drop)
 }
 
 fn syntax_error() -> Result<()> {

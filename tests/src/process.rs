@@ -1,7 +1,7 @@
 //! Runs the command as a user does, and tells what came of it.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -38,8 +38,22 @@ pub(crate) fn file(name: &str, text: impl AsRef<[u8]>) -> Result<(tempfile::Temp
 
 /// Runs a command to its end, without input; standard error is part of the output.
 pub(crate) fn run(mut command: Command) -> Result<Console> {
+    command.stdin(Stdio::null());
+    run_to_end(command)
+}
+
+/// The same with `input` in a file.
+pub(crate) fn run_with_input(mut command: Command, input: &str) -> Result<Console> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    command.stdin(file);
+    run_to_end(command)
+}
+
+fn run_to_end(mut command: Command) -> Result<Console> {
     let mut output = tempfile::tempfile()?;
-    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
+    command.stdout(output.try_clone()?).stderr(output.try_clone()?);
     let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     let deadline = Instant::now() + TIMEOUT;
     let status = loop {
