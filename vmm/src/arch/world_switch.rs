@@ -1,6 +1,6 @@
 //! Into a guest and back: the world switch and the exception vectors of EL2.
 //!
-//! [`enter`] looks like a function call: it saves the hypervisor's callee-saved registers, loads the
+//! `enter` looks like a function call: it saves the hypervisor's callee-saved registers, loads the
 //! guest's and leaves by `ERET`. The guest's next exception to EL2 saves the guest's registers and *returns*
 //! from that call. EL2's stack pointer does not change in between, so what the call put on the stack
 //! is found there again:
@@ -52,7 +52,7 @@ unsafe extern "C" {
     /// Loads the FP/SIMD registers.
     ///
     /// # Safety
-    /// As for [`save_fp`].
+    /// As for `save_fp`.
     #[link_name = "restore_fp"]
     pub(super) fn restore_fp(registers: *const FpRegisters);
 }
