@@ -262,9 +262,15 @@ impl LoadedVcpu<'_> {
     }
 
     /// The guest physical address of a stage 2 fault, and the guest virtual one.
+    ///
+    /// `HPFAR_EL2` holds nothing after a permission fault (Arm ARM, "HPFAR_EL2"). While the guest's own
+    /// translation is off, as on the `tiny` machine, both addresses are the same, but for a tag in the top byte.
     #[must_use]
-    pub fn fault_address(&self) -> (u64, u64) {
+    pub fn fault_address(&self, syndrome: Syndrome) -> (u64, u64) {
         let far = read_register!("far_el2");
+        if syndrome.is_permission_fault() {
+            return (far & 0xf_ffff_ffff_ffff, far);
+        }
         let page = (read_register!("hpfar_el2") >> 4 & 0xff_ffff_ffff) << 12;
         (page | far & 0xfff, far)
     }

@@ -51,6 +51,12 @@ impl Syndrome {
         self.0 >> 6 & 1 != 0
     }
 
+    /// Whether an abort was caused by an access that the tables map, but do not permit.
+    #[must_use]
+    pub const fn is_permission_fault(self) -> bool {
+        self.is_abort() && matches!(self.fault_status(), 0x0c..=0x0f)
+    }
+
     /// The status code of an abort.
     const fn fault_status(self) -> u64 {
         self.0 & 0x3f
@@ -131,6 +137,14 @@ mod tests {
             syndrome.to_string(),
             "data abort on a write, translation fault at level 1 (ESR 0x92000045, class 0x24)"
         );
+    }
+
+    #[test]
+    fn only_an_abort_is_a_permission_fault() {
+        assert!(Syndrome(class::DATA_ABORT << 26 | 0x0f).is_permission_fault());
+        assert!(Syndrome(class::INSTRUCTION_ABORT << 26 | 0x0d).is_permission_fault());
+        assert!(!Syndrome(class::DATA_ABORT << 26 | 0x07).is_permission_fault());
+        assert!(!Syndrome(class::HVC << 26 | 0x0d).is_permission_fault());
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn run_loaded(vm: &Vm, mut vcpu: LoadedVcpu<'_>, exits: &mut u64) -> Turn {
             Exit::Yield => return Turn::Yield,
             Exit::Interrupt => return Turn::Interrupt,
             Exit::Fault(syndrome) => {
-                let (ipa, address) = vcpu.fault_address();
+                let (ipa, address) = vcpu.fault_address(syndrome);
                 return Turn::Crash(Crash::Fault { syndrome, ipa, address });
             }
             Exit::Unhandled(vector) => {
