@@ -22,8 +22,6 @@ static REGISTERS: AtomicUsize = AtomicUsize::new(0);
 /// The UART, once there is one.
 pub struct Device {
     uart: Option<Uart<'static>>,
-    /// What had been received before the hypervisor took the UART over.
-    early: Option<u8>,
 }
 
 // SAFETY: device registers that this value alone reaches.
@@ -42,9 +40,12 @@ impl Sink for Device {
 
 impl Device {
     /// No UART: what is written is lost.
-    pub const NONE: Self = Self { uart: None, early: None };
+    pub const NONE: Self = Self { uart: None };
 
-    /// The UART of the device tree.
+    /// The UART of the device tree, set up if its clock is known and nothing has been received yet.
+    ///
+    /// Setting it up empties the FIFO, and a UART that has received something works already. QEMU's does from
+    /// the start: input from a pipe is there before the first instruction.
     ///
     /// # Safety
     /// `uart` is what the device tree says; its registers are mapped as device memory, or the MMU is off.
@@ -53,18 +54,16 @@ impl Device {
         REGISTERS.store(address, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         let mut device = unsafe { at(address) };
-        if let (Some(clock), Some(uart)) = (uart.clock, &mut device.uart) {
-            let line =
-                LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-            // Turning the FIFO on empties it. Until then it holds one byte, after which QEMU sends no more: that
-            // one is taken first, and the FIFO turned on before the next can have come.
-            device.early = uart.read_word().unwrap_or(None);
-            // A clock too slow for the rate leaves the UART as the firmware set it.
-            let _ = uart.enable(line, BAUD_RATE, clock);
-            // QEMU stops sending when its FIFO is full, and goes on after a read. Turning the FIFO on has
-            // emptied it without one, and the driver does not read an empty one.
-            // SAFETY: UARTDR is the first register; an empty FIFO loses nothing.
-            unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() };
+        if let (Some(clock), Some(uart)) = (uart.clock, &mut device.uart)
+            && uart.is_rx_fifo_empty()
+        {
+            set_up(uart, clock);
+            // QEMU sends nothing to a full FIFO until it is read. If a byte came just before the FIFO was
+            // emptied, nobody else would read it.
+            if uart.is_rx_fifo_empty() {
+                // SAFETY: UARTDR is the first register; an empty FIFO loses nothing.
+                unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() };
+            }
         }
         device
     }
@@ -85,11 +84,7 @@ impl Device {
         let Some(uart) = &mut self.uart else { return };
         uart.clear_interrupts(RECEIVED);
         while has_room() {
-            let received = match self.early.take() {
-                Some(byte) => Ok(Some(byte)),
-                None => uart.read_word(),
-            };
-            match received {
+            match uart.read_word() {
                 Ok(Some(byte)) => accept(byte),
                 Ok(None) => return uart.set_interrupt_masks(RECEIVED),
                 // A line error: the byte is lost.
@@ -100,11 +95,17 @@ impl Device {
     }
 }
 
+fn set_up(uart: &mut Uart<'_>, clock: u32) {
+    let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+    // A clock too slow for the rate leaves the UART as the firmware set it.
+    let _ = uart.enable(line, BAUD_RATE, clock);
+}
+
 /// # Safety
 /// `address` is 0 or the address of a PL011's registers, mapped as device memory.
 unsafe fn at(address: usize) -> Device {
     let registers = NonNull::new(core::ptr::with_exposed_provenance_mut::<PL011Registers>(address));
     // SAFETY: the caller's promise.
     let uart = registers.map(|registers| Uart::new(unsafe { UniqueMmioPointer::new(registers) }));
-    Device { uart, early: None }
+    Device { uart }
 }
