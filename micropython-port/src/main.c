@@ -1,5 +1,7 @@
 // The life of a VM that runs Python: a script from the ROM image, or the REPL.
 
+#include <string.h>
+
 #include "py/builtin.h"
 #include "py/compile.h"
 #include "py/cstack.h"

@@ -59,7 +59,9 @@ void port_after_exec(void *exception);
 #define MICROPY_PY_TIME_CUSTOM_SLEEP (1)
 #define MICROPY_PY_TIME_INCLUDEFILE "timeport.h"
 #define MICROPY_EPOCH_IS_1970 (1)
+// A number that differs from start to start.
 #define MICROPY_PY_RANDOM_SEED_INIT_FUNC (mp_hal_random_seed())
+mp_uint_t mp_hal_random_seed(void);
 #define MICROPY_PY_OS_UNAME (1)
 
 // The interpreter looks for a Ctrl-C, and for output that waits too long, at every so many branches.

@@ -14,11 +14,11 @@ void mp_hal_wait(mp_uint_t milliseconds);
 // Sleeps until hv_nanoseconds() has reached the deadline. An exception, such as one for Ctrl-C, ends it.
 void mp_hal_sleep_until(uint64_t deadline);
 
+// What the line editor takes for mp_hal_stdin_rx_chr().
+int port_readline_chr(void);
+
 // Sends the output that is still gathered to the console.
 void mp_hal_flush(void);
-
-// A number that differs from start to start.
-mp_uint_t mp_hal_random_seed(void);
 
 static inline mp_uint_t mp_hal_ticks_cpu(void) {
     return hv_ticks();
