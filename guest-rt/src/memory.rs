@@ -12,6 +12,8 @@ const STACK_SHARE: usize = 8;
 const STACK_MIN: usize = 16 << 10;
 /// ... and no more, bytes.
 const STACK_MAX: usize = 256 << 10;
+/// The RAM of a VM is a multiple of it.
+const PAGE_SIZE: usize = 4 << 10;
 
 unsafe extern "C" {
     /// End of the image; `guest.ld` defines it.
@@ -20,10 +22,27 @@ unsafe extern "C" {
 
 /// Addresses that the image and the stacks leave free.
 pub fn free() -> Range<usize> {
-    let start = (&raw const __image_end).addr();
-    let vcpus = usize::try_from(info::vcpu_count()).unwrap_or(1);
-    let end = ram_top().saturating_sub(stack_size() * vcpus);
+    let start = image_end();
+    let end = ram_top().saturating_sub(stack_size() * vcpus());
     start..end.max(start)
+}
+
+/// Size of the RAM that is needed so that `free` bytes of it are free, in the pages that a VM has.
+pub fn ram_needed(free: usize) -> usize {
+    let other = image_end() + free;
+    let stacks = match vcpus() {
+        1 => other.div_ceil(STACK_SHARE - 1).clamp(STACK_MIN, STACK_MAX),
+        vcpus => stack_size() * vcpus,
+    };
+    (other + stacks).next_multiple_of(PAGE_SIZE)
+}
+
+fn image_end() -> usize {
+    (&raw const __image_end).addr()
+}
+
+fn vcpus() -> usize {
+    usize::try_from(info::vcpu_count()).unwrap_or(1)
 }
 
 /// Address after the last byte of RAM: where the stack of vCPU 0 starts to grow down.

@@ -18,6 +18,10 @@
 
 // Exit code of CPython for a script that is not there.
 #define EXIT_NO_SCRIPT (2)
+#define EXIT_NO_MEMORY (1)
+
+// Least size of the heap: the interpreter's own objects and a small script fit.
+#define HEAP_MIN (32 * 1024)
 
 void gc_collect(void) {
     gc_collect_start();
@@ -97,8 +101,20 @@ static void run_repl(void) {
     }
 }
 
+// Ends a VM that Python cannot start in. Uses hardly any stack, which may be all there is besides the image.
+static void check_memory(void) {
+    const volatile HV_InfoPage *info = (const volatile HV_InfoPage *)HV_INFO_PAGE_BASE;
+    size_t needed = hv_ram_needed(HEAP_MIN);
+    if (info->ram_size < needed) {
+        mp_printf(&mp_plat_print, "not enough memory: this VM has %u KiB, Python needs at least %u KiB\n",
+            (unsigned)(info->ram_size / 1024), (unsigned)(needed / 1024));
+        port_exit(EXIT_NO_MEMORY);
+    }
+}
+
 uint8_t port_main(void) {
     const char *script = hv_arg(0);
+    check_memory();
     for (;;) {
         start_python();
         if (script != NULL) {

@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use elf::{ElfBytes, endian::LittleEndian};
 use libtest_mimic::Trial;
 use xtask::paths::root;
 
-use crate::boot::{Vm, run};
+use crate::boot::{Vm, built, run};
 use crate::dialogue::Dialogue;
 use crate::test;
 
@@ -48,6 +49,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("python::files_and_modules", files_and_modules),
         test("python::missing_script", missing_script),
         test("python::small_memory", small_memory),
+        test("python::too_little_memory", too_little_memory),
         test("python::large_memory", large_memory),
         test("python::hypervisor_module", hypervisor_module),
         test("python::forged_exit_line", forged_exit_line),
@@ -129,6 +131,24 @@ fn missing_script() -> Result<()> {
 
 fn small_memory() -> Result<()> {
     run(&[Vm::python("a", "print(sum(range(1000)))").memory("1MiB")])?.is("499500\n")?.ends_with(0).map(drop)
+}
+
+/// The image fits, but hardly anything else; and then with as much as the message asks for.
+fn too_little_memory() -> Result<()> {
+    let vm = |kib: u64| Vm::python("a", "print(sum(range(1000)))").memory(&format!("{kib}KiB"));
+    let kib = image_end(&built("micropython.elf")?)?.next_multiple_of(4 << 10) >> 10;
+    let console = run(&[vm(kib)])?;
+    console.ends_with(1)?;
+    let text = format!("not enough memory: this VM has {kib} KiB, Python needs at least ");
+    let needed = console.output.strip_prefix(&text).and_then(|rest| rest.strip_suffix(" KiB\n"));
+    let needed = needed.with_context(|| format!("other output than {text:?}: {:?}", console.output))?;
+    run(&[vm(needed.parse()?)])?.is("499500\n")?.ends_with(0).map(drop)
+}
+
+/// The address behind an image, and behind what it wants cleared.
+fn image_end(image: &[u8]) -> Result<u64> {
+    let segments = ElfBytes::<LittleEndian>::minimal_parse(image)?.segments().context("no segments")?;
+    segments.iter().map(|segment| segment.p_vaddr + segment.p_memsz).max().context("no segments")
 }
 
 fn large_memory() -> Result<()> {

@@ -109,6 +109,12 @@ extern "C" fn hv_memory() -> Memory {
     }
 }
 
+/// Returns the RAM that a VM with this image needs so that `free` bytes of it are free.
+#[unsafe(no_mangle)]
+extern "C" fn hv_ram_needed(free: usize) -> usize {
+    memory::ram_needed(free)
+}
+
 /// Returns the ticks of the counter.
 #[unsafe(no_mangle)]
 extern "C" fn hv_ticks() -> u64 {
