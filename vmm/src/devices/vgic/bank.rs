@@ -228,6 +228,7 @@ impl Bank {
 
     /// Puts an interrupt into a list register; `pending` if it is to be acknowledged. Its latch may have been
     /// moved to `carried` before.
+    #[inline]
     pub(super) fn list(&mut self, place: Place, pending: bool, source: u8) -> ListRegister {
         let (n, bit) = (place.n, place.bit());
         let active = self.active & bit != 0;

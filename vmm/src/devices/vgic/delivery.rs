@@ -89,7 +89,8 @@ impl Vgic {
     }
 
     /// Takes back what became of the interrupts in a vCPU's list registers, all of which are free afterwards.
-    /// Returns the other vCPUs that now have something to see.
+    /// `registers` are those that the latest [`Self::fill`] used, as they are now. Returns the other vCPUs that
+    /// now have something to see.
     pub fn sync(&mut self, vcpu: usize, registers: &[ListRegister]) -> VcpuSet {
         let listed = self.listed(vcpu);
         if listed == 0 {
@@ -134,25 +135,19 @@ impl Vgic {
     pub fn fill(&mut self, vcpu: usize, registers: &mut [ListRegister]) -> Fill {
         debug_assert!(registers.len() >= 2 && self.listed(vcpu) == 0);
         let wanted = self.wanted(vcpu);
-        if !exceeds(wanted.any(), registers.len()) {
-            let used = self.list_all(vcpu, wanted.any(), wanted.pending, registers);
-            return Fill { used, pending_left: false, active_left: false };
+        let (mut chosen, mut pending) = (wanted.any(), wanted.pending);
+        if exceeds(chosen, registers.len()) {
+            chosen = self.choose(vcpu, &wanted, registers.len());
+            // What is active comes back when it is deactivated, rather than go before what found no room.
+            pending = wanted.ready();
         }
-        let chosen = self.choose(vcpu, &wanted, registers.len());
-        // What is active comes back when it is deactivated, rather than go before what found no room.
-        let used = self.list_all(vcpu, chosen, wanted.ready(), registers);
-        let pending_left = wanted.ready() & !chosen != 0;
-        Fill { used, pending_left, active_left: wanted.active & !chosen != 0 }
-    }
-
-    /// Lists these interrupts. Returns how many they are.
-    fn list_all(&mut self, vcpu: usize, set: Set, pending: Set, registers: &mut [ListRegister]) -> usize {
         let mut used = 0;
-        for (register, place) in registers.iter_mut().zip(places(set)) {
+        for (register, place) in registers.iter_mut().zip(places(chosen)) {
             *register = self.list(vcpu, place, pending & member(place) != 0);
             used += 1;
         }
-        used
+        let (pending_left, active_left) = (wanted.ready() & !chosen, wanted.active & !chosen);
+        Fill { used, pending_left: pending_left != 0, active_left: active_left != 0 }
     }
 
     /// What this vCPU has to know of.
@@ -176,6 +171,8 @@ impl Vgic {
     }
 
     /// Chooses as many interrupts as there is room for.
+    #[cold]
+    #[inline(never)]
     fn choose(&self, vcpu: usize, wanted: &Wanted, room: usize) -> Set {
         let mut chosen = 0;
         for first in [wanted.active, wanted.ready()] {
