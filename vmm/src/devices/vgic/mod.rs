@@ -24,7 +24,8 @@
 //! **What a guest may see of this.** While an interrupt is in a list register, its pending and active bits in
 //! the distributor are what they were at the vCPU's latest `sync`; what the guest writes to them takes effect at
 //! the next one, which the write asks for. A pending bit that is cleared just when another vCPU acknowledges the
-//! interrupt may come too late, as in hardware.
+//! interrupt may come too late, as in hardware. An SPI that is made active by a register, and belonged to no
+//! vCPU at the latest `sync`, belongs to the one to which it is routed.
 //!
 //! Choices that the architecture leaves open: a single security state (`GICD_CTLR.DS` = 1), affinity routing
 //! always on in a GICv3, five bits of priority, PPIs level-sensitive, no LPIs and no message-based SPIs. vCPU n

@@ -129,6 +129,11 @@ impl Pair {
     }
 
     fn write(&mut self, vcpu: usize, frame: Frame, offset: usize, width: Width, value: u64) {
+        // An SPI that becomes active by register belongs to where it is routed, or else to the writer; but it
+        // stays with the vCPU that, as far as is known, still has it. The model has no such delay.
+        if frame == Frame::Distributor && (0x304..0x30c).contains(&offset) {
+            self.machine.kick(self.machine.vgic.all());
+        }
         let at = offset as u64;
         let changed = match frame {
             Frame::Distributor => self.machine.vgic.distributor_write(vcpu, at, width, value),
