@@ -2,16 +2,46 @@
 
 use super::Sink;
 use crate::platform;
-use arm_pl011_uart::{
-    DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer,
-};
+use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use core::{
     ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use tock_registers::{
+    interfaces::{Readable, Writeable},
+    register_structs,
+    registers::ReadWrite,
+};
+
+register_structs! {
+    /// The registers that set the UART up (3.2).
+    SetUp {
+        (0x00 => reserved),
+        /// `UARTIBRD`: clocks in the sixteenth part of a bit, ...
+        (0x24 => integer_divisor: ReadWrite<u32>),
+        /// `UARTFBRD`: ... and 64ths of a clock.
+        (0x28 => fractional_divisor: ReadWrite<u32>),
+        /// `UARTLCR_H`. A write makes the divisors count, too.
+        (0x2c => line: ReadWrite<u32>),
+        /// `UARTCR`.
+        (0x30 => control: ReadWrite<u32>),
+        (0x34 => @END),
+    }
+}
+
+/// `UARTLCR_H.FEN`: the FIFOs are on.
+const FEN: u32 = 1 << 4;
+/// `UARTLCR_H.WLEN`: 8 bits, and by the other bits being 0: no parity, one stop bit.
+const EIGHT_BITS: u32 = 0b11 << 5;
+/// `UARTCR.UARTEN`: the UART is on.
+const UARTEN: u32 = 1;
+/// `UARTCR.TXE`: it sends.
+const TXE: u32 = 1 << 8;
+/// `UARTCR.RXE`: it receives.
+const RXE: u32 = 1 << 9;
 
 /// Bits a second, where the hypervisor sets the rate.
-const BAUD_RATE: u32 = 115_200;
+const BAUD_RATE: u64 = 115_200;
 
 /// Received bytes wait, or have waited for the time of a few characters.
 const RECEIVED: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
@@ -42,30 +72,19 @@ impl Device {
     /// No UART: what is written is lost.
     pub const NONE: Self = Self { uart: None };
 
-    /// The UART of the device tree, set up if its clock is known and nothing has been received yet.
-    ///
-    /// Setting it up empties the FIFO, and a UART that has received something works already. QEMU's does from
-    /// the start: input from a pipe is there before the first instruction.
+    /// The UART of the device tree.
     ///
     /// # Safety
     /// `uart` is what the device tree says; its registers are mapped as device memory, or the MMU is off.
     pub unsafe fn open(uart: &platform::Uart) -> Self {
         let Ok(address) = usize::try_from(uart.registers.start) else { return Self::NONE };
         REGISTERS.store(address, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        let mut device = unsafe { at(address) };
-        if let (Some(clock), Some(uart)) = (uart.clock, &mut device.uart)
-            && uart.is_rx_fifo_empty()
-        {
-            set_up(uart, clock);
-            // QEMU sends nothing to a full FIFO until it is read. If a byte came just before the FIFO was
-            // emptied, nobody else would read it.
-            if uart.is_rx_fifo_empty() {
-                // SAFETY: UARTDR is the first register; an empty FIFO loses nothing.
-                unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() };
-            }
+        if let Some(clock) = uart.clock {
+            // SAFETY: the caller's promise.
+            unsafe { set_up(&*core::ptr::with_exposed_provenance(address), clock) };
         }
-        device
+        // SAFETY: the caller's promise.
+        unsafe { at(address) }
     }
 
     /// The UART once more, for a report that cannot wait for whoever holds the console.
@@ -95,10 +114,23 @@ impl Device {
     }
 }
 
-fn set_up(uart: &mut Uart<'_>, clock: u32) {
-    let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-    // A clock too slow for the rate leaves the UART as the firmware set it.
-    let _ = uart.enable(line, BAUD_RATE, clock);
+/// Sets rate and line, and turns the UART on, unless the firmware has done that.
+///
+/// The FIFO stays on or off. Turning it on would empty it, and QEMU's UART receives from the first moment on:
+/// input from a pipe comes while the hypervisor starts.
+fn set_up(registers: &SetUp, clock: u32) {
+    if registers.control.get() & UARTEN != 0 {
+        return;
+    }
+    let divisor = 4 * u64::from(clock) / BAUD_RATE;
+    let (Ok(integer @ 1..=0xffff), Ok(fraction)) = (u32::try_from(divisor / 64), u32::try_from(divisor % 64))
+    else {
+        return; // The clock is too slow for the rate, or too fast.
+    };
+    registers.integer_divisor.set(integer);
+    registers.fractional_divisor.set(fraction);
+    registers.line.set(registers.line.get() & FEN | EIGHT_BITS);
+    registers.control.set(UARTEN | TXE | RXE);
 }
 
 /// # Safety
