@@ -4,7 +4,7 @@ use crate::{
     arch::{
         cpu, gic,
         mmu::{self, Kind},
-        power,
+        power, smp,
     },
     bundle::{Bundle, BundleError},
     console::{self, Device, Style},
@@ -15,10 +15,11 @@ use crate::{
         page_table::{ADDRESS_LIMIT, PAGE_SIZE},
     },
     platform::{GicCpus, Platform, Psci, Required},
-    vm::{self, BuildError, Vcpu},
+    vm::{self, BuildError, Builder, Interrupts},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 use core::{fmt, ops::Range};
+use spin::Once;
 
 /// Exit code of a run whose bundle, manifest or images are no good.
 pub const BAD_BUNDLE_EXIT_CODE: u8 = 2;
@@ -131,31 +132,64 @@ pub fn take_over(board: &Required<'_>, platform: &Platform<'_>, tree: &[u8]) {
 
     map(board.gic.distributor.clone(), Kind::Device);
     match &board.gic.cpus {
-        GicCpus::Interface(registers) => map(registers.clone(), Kind::Device),
+        GicCpus::Interface { cpu, control, .. } => {
+            map(cpu.clone(), Kind::Device);
+            map(control.clone(), Kind::Device);
+        }
         GicCpus::Redistributors(regions) => {
             regions.iter().for_each(|region| map(region.clone(), Kind::Device))
         }
     }
     // SAFETY: just mapped.
-    if !unsafe { gic::init(board.gic) } {
-        power::fatal(format_args!(
-            "the interrupt controller has no redistributor for core {:#x}",
-            cpu::core_id()
-        ));
+    unsafe { gic::init(board.gic) };
+    set_up_core();
+}
+
+/// Makes this core ready for guests and interrupts.
+fn set_up_core() {
+    if !gic::init_core() {
+        power::fatal(format_args!("the interrupt controller does not know core {:#x}", cpu::core_id()));
     }
     cpu::init();
 }
 
-/// Builds all VMs of the bundle, or none.
-pub fn build_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<Vec<(Box<Vcpu>, u8)>, Error> {
+/// Starts the other cores, which wait for work. Returns how many cores there are.
+fn start_cores(board: &Required<'_>, platform: &Platform<'_>) -> usize {
+    /// Private interrupts have the same numbers on all cores; the boot core serves the UART.
+    static PRIVATE: Once<Interrupts> = Once::new();
+    fn run_secondary() -> ! {
+        set_up_core();
+        match PRIVATE.get() {
+            Some(interrupts) => vm::run_core(Interrupts { uart: None, ..*interrupts }),
+            None => power::fatal(format_args!("a core has started too early")),
+        }
+    }
+    PRIVATE.call_once(|| interrupts(board, platform));
+    smp::start_all(&platform.cores, platform.psci, run_secondary)
+}
+
+/// The interrupts that the hypervisor takes on this core.
+#[must_use]
+pub fn interrupts(board: &Required<'_>, platform: &Platform<'_>) -> Interrupts {
+    Interrupts {
+        timer: board.timer_interrupt,
+        guest_timer: board.guest_timer_interrupt,
+        maintenance: board.gic.maintenance,
+        uart: platform.uart.as_ref().and_then(|uart| uart.interrupt),
+    }
+}
+
+/// Builds all VMs of the bundle and makes them ready to run, or none.
+pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(), Error> {
     set_console_size(platform)?;
-    let bundle = Bundle::parse(bundle_bytes(board)).map_err(Error::Bundle)?;
-    let manifest = bundle.manifest().map_err(Error::Bundle)?;
+    let bundle = Box::leak(Box::new(Bundle::parse(bundle_bytes(board)).map_err(Error::Bundle)?));
+    let manifest = Box::leak(Box::new(bundle.manifest().map_err(Error::Bundle)?));
     logger::set_level(platform.bootarg("loglevel"), manifest.loglevel)
         .map_err(|_| Error::Bootarg("loglevel", "off, error, warn, info, debug or trace"))?;
     console::set_style(if manifest.vms.len() > 1 { Style::Prefixed } else { Style::Bare });
     log::debug!("{} VMs, {} KiB of memory free", manifest.vms.len(), FRAMES.free() >> 10);
-    vm::build(&bundle, &manifest.vms, &FRAMES).map_err(Error::Vm)
+    let cores = start_cores(board, platform);
+    vm::start(manifest, Builder::new(bundle, &FRAMES), cores).map_err(Error::Vm)
 }
 
 fn set_console_size(platform: &Platform<'_>) -> Result<(), Error> {

@@ -15,9 +15,29 @@ pub const HEADER_SIZE: usize = 40;
 /// Largest device tree that is accepted, in bytes.
 const MAX_SIZE: usize = 2 << 20;
 /// Deepest nesting of nodes that is accepted.
-const MAX_DEPTH: usize = 16;
-/// Properties of one node that are looked at.
-const MAX_PROPERTIES: usize = 48;
+const MAX_DEPTH: usize = 12;
+/// The properties that anyone asks for; the others are passed over. Some nodes have hundreds.
+const PROPERTIES: [&str; 19] = [
+    "#address-cells",
+    "#redistributor-regions",
+    "#size-cells",
+    "bootargs",
+    "clock-frequency",
+    "clocks",
+    "compatible",
+    "cpu-release-addr",
+    "device_type",
+    "enable-method",
+    "interrupts",
+    "linux,initrd-end",
+    "linux,initrd-start",
+    "method",
+    "no-map",
+    "phandle",
+    "ranges",
+    "reg",
+    "status",
+];
 
 const MAGIC: u32 = 0xd00d_feed;
 
@@ -28,7 +48,7 @@ pub enum Error {
     NoDeviceTree,
     /// A token or a length makes no sense.
     Malformed,
-    /// Nodes are nested too deeply, or have too many properties.
+    /// Nodes are nested too deeply, or have a property twice.
     TooComplex,
 }
 
@@ -37,7 +57,7 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Self::NoDeviceTree => "no device tree: the magic number or the size is wrong",
             Self::Malformed => "malformed device tree",
-            Self::TooComplex => "device tree with too many levels or properties",
+            Self::TooComplex => "device tree with too many levels, or a property twice",
         })
     }
 }
@@ -56,7 +76,7 @@ pub fn total_size(header: &[u8]) -> Result<usize, Error> {
 pub struct Node<'a> {
     /// Name with unit address, such as `memory@40000000`. Empty for the root.
     pub name: &'a str,
-    properties: Vec<(&'a str, &'a [u8]), MAX_PROPERTIES>,
+    properties: Vec<(&'static str, &'a [u8]), { PROPERTIES.len() }>,
     /// Cells of addresses and sizes in `reg`, as the parent says.
     cells: Cells,
 }
@@ -75,9 +95,10 @@ impl Default for Cells {
 }
 
 impl<'a> Node<'a> {
-    /// A property's value.
+    /// The value of one of the properties that are kept.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&'a [u8]> {
+        debug_assert!(PROPERTIES.contains(&name), "{name} is not kept");
         self.properties.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
 
@@ -227,9 +248,10 @@ pub fn walk<'a>(tree: &'a [u8], mut visit: impl FnMut(&Path<'_, 'a>)) -> Result<
             Some(ParsedTok::Prop(property)) => {
                 let name = strings.checked_add(property.name_offset).and_then(|at| string_at(tree, at));
                 let node = nodes.last_mut().ok_or(Error::Malformed)?;
-                node.properties
-                    .push((name.ok_or(Error::Malformed)?, property.prop_buf))
-                    .map_err(|_| Error::TooComplex)?;
+                let name = name.ok_or(Error::Malformed)?;
+                if let Some(known) = PROPERTIES.iter().find(|known| **known == name) {
+                    node.properties.push((known, property.prop_buf)).map_err(|_| Error::TooComplex)?;
+                }
             }
             Some(ParsedTok::EndNode) => {
                 if nodes.is_empty() {

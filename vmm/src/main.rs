@@ -8,7 +8,7 @@ mod hypervisor {
         arch::{cpu, exceptions::Backtrace, power},
         boot,
         platform::Missing,
-        vm::{self, Interrupts},
+        vm,
     };
 
     /// What the entry code calls, on a stack, relocated, with the MMU off. `device_tree` is what the boot
@@ -18,7 +18,7 @@ mod hypervisor {
         // SAFETY: the entry code passes on what the boot loader left in X0.
         let tree = unsafe { boot::find_device_tree(device_tree) };
         boot::require_el2(tree);
-        cpu::install_vectors();
+        cpu::adopt(0);
         // SAFETY: nothing has run before.
         unsafe { boot::enable_mmu(tree) };
 
@@ -30,10 +30,8 @@ mod hypervisor {
         };
         boot::take_over(&board, &platform, tree);
 
-        let vcpus = boot::build_vms(&board, &platform).unwrap_or_else(|error| refuse(&error));
-        let uart = platform.uart.as_ref().and_then(|uart| uart.interrupt);
-        let code = vm::run_all(vcpus, Interrupts { timer: board.timer_interrupt, uart });
-        power::end(code)
+        boot::start_vms(&board, &platform).unwrap_or_else(|error| refuse(&error));
+        vm::run_core(boot::interrupts(&board, &platform))
     }
 
     /// Ends a run that no VM has started in.

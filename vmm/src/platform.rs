@@ -7,6 +7,9 @@ use heapless::Vec;
 /// Ranges of one kind that a board may have.
 const MAX_RANGES: usize = 16;
 
+/// Cores that the hypervisor uses at most.
+pub const MAX_CORES: usize = 8;
+
 /// Ranges of physical addresses.
 pub type Ranges = Vec<Range<u64>, MAX_RANGES>;
 
@@ -25,8 +28,12 @@ pub struct Platform<'a> {
     pub gic: Option<Gic>,
     /// Number of EL2's physical timer interrupt.
     pub timer_interrupt: Option<u32>,
+    /// Number of the virtual timer's interrupt.
+    pub guest_timer_interrupt: Option<u32>,
     /// How the firmware is called.
     pub psci: Option<Psci>,
+    /// The cores, in the order of the device tree.
+    pub cores: Vec<Core, MAX_CORES>,
     /// The bundle that the boot loader has put into memory.
     pub bundle: Option<Range<u64>>,
     /// The command line.
@@ -51,16 +58,45 @@ pub struct Gic {
     pub distributor: Range<u64>,
     /// What each core has.
     pub cpus: GicCpus,
+    /// Number of the interrupt by which it tells that a guest's list registers run empty.
+    pub maintenance: Option<u32>,
 }
 
 /// The part of an interrupt controller that each core has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is one, and no heap yet when it is made")]
 pub enum GicCpus {
-    /// GICv2: one CPU interface, banked by core.
-    Interface(Range<u64>),
+    /// GICv2: one CPU interface, and what it has for guests, banked by core.
+    Interface {
+        /// The CPU interface.
+        cpu: Range<u64>,
+        /// The control registers of the virtual CPU interface (GICH).
+        control: Range<u64>,
+        /// The virtual CPU interface that guests see (GICV).
+        guest: Range<u64>,
+    },
     /// GICv3: regions of redistributors.
     Redistributors(Ranges),
+}
+
+/// A core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Core {
+    /// Its affinity, as in `MPIDR_EL1`.
+    pub affinity: u64,
+    /// How it is started.
+    pub start: Start,
+}
+
+/// How a core is started (`enable-method`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// `CPU_ON` of PSCI.
+    Psci,
+    /// It spins until its entry address is written here.
+    SpinTable(u64),
+    /// In a way that is not known here.
+    Unknown,
 }
 
 /// The instruction that calls the firmware (PSCI).
@@ -129,6 +165,7 @@ impl<'a> Platform<'a> {
             memory: Some(&self.memory).filter(|memory| !memory.is_empty()).ok_or(Missing::Memory)?,
             gic: self.gic.as_ref().ok_or(Missing::Gic)?,
             timer_interrupt: self.timer_interrupt.ok_or(Missing::Timer)?,
+            guest_timer_interrupt: self.guest_timer_interrupt.ok_or(Missing::Timer)?,
             bundle: self.bundle.clone().ok_or(Missing::Bundle)?,
         })
     }
@@ -150,6 +187,10 @@ impl<'a> Platform<'a> {
         if !node.is_enabled() {
             return;
         }
+        if node.string("device_type") == Some("cpu") {
+            // A board with more cores does without the rest.
+            let _ = node.number("reg").map(|affinity| self.cores.push(Core { affinity, start: start(path) }));
+        }
         if node.string("device_type") == Some("memory") {
             (0..MAX_RANGES).for_each(|index| push(&mut self.memory, path.reg(index)));
         }
@@ -162,16 +203,14 @@ impl<'a> Platform<'a> {
             self.visit_uart(path, uart_clock);
         }
         if ["arm,gic-400", "arm,cortex-a15-gic"].iter().any(|name| node.is_compatible(name)) {
-            self.gic = path
-                .reg(0)
-                .zip(path.reg(1))
-                .map(|(distributor, cpu)| Gic { distributor, cpus: GicCpus::Interface(cpu) });
+            self.gic = gic_v2(path);
         }
         if node.is_compatible("arm,gic-v3") {
             self.gic = gic_v3(path);
         }
         if node.is_compatible("arm,armv8-timer") {
             // Secure, non-secure, virtual, hypervisor.
+            self.guest_timer_interrupt = path.interrupt(2);
             self.timer_interrupt = path.interrupt(3);
         }
         if node.name == "psci" {
@@ -200,8 +239,23 @@ pub struct Required<'a> {
     pub gic: &'a Gic,
     /// Number of EL2's physical timer interrupt.
     pub timer_interrupt: u32,
+    /// Number of the virtual timer's interrupt.
+    pub guest_timer_interrupt: u32,
     /// The bundle.
     pub bundle: Range<u64>,
+}
+
+fn start(path: &Path<'_, '_>) -> Start {
+    match path.node().string("enable-method") {
+        Some("psci") => Start::Psci,
+        Some("spin-table") => path.node().number("cpu-release-addr").map_or(Start::Unknown, Start::SpinTable),
+        _ => Start::Unknown,
+    }
+}
+
+fn gic_v2(path: &Path<'_, '_>) -> Option<Gic> {
+    let cpus = GicCpus::Interface { cpu: path.reg(1)?, control: path.reg(2)?, guest: path.reg(3)? };
+    Some(Gic { distributor: path.reg(0)?, cpus, maintenance: path.interrupt(0) })
 }
 
 fn gic_v3(path: &Path<'_, '_>) -> Option<Gic> {
@@ -209,7 +263,8 @@ fn gic_v3(path: &Path<'_, '_>) -> Option<Gic> {
         path.node().cell("#redistributor-regions", 0).and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
     let mut redistributors = Ranges::new();
     (1..=regions.min(MAX_RANGES)).for_each(|index| push(&mut redistributors, path.reg(index)));
-    Some(Gic { distributor: path.reg(0)?, cpus: GicCpus::Redistributors(redistributors) })
+    let cpus = GicCpus::Redistributors(redistributors);
+    Some(Gic { distributor: path.reg(0)?, cpus, maintenance: path.interrupt(0) })
 }
 
 /// Adds a range unless it is empty. A board with more than [`MAX_RANGES`] of a kind does without the rest.
@@ -233,6 +288,24 @@ mod tests {
         let root = fdt.begin_node("").unwrap();
         fdt.property_u32("#address-cells", 2).unwrap();
         fdt.property_u32("#size-cells", 2).unwrap();
+        let cpus = fdt.begin_node("cpus").unwrap();
+        fdt.property_u32("#address-cells", 1).unwrap();
+        fdt.property_u32("#size-cells", 0).unwrap();
+        for affinity in [0, 1, 0x100] {
+            let cpu = fdt.begin_node(&alloc::format!("cpu@{affinity:x}")).unwrap();
+            fdt.property_string("device_type", "cpu").unwrap();
+            fdt.property_u32("reg", affinity).unwrap();
+            match affinity {
+                0 => fdt.property_string("enable-method", "psci").unwrap(),
+                1 => {
+                    fdt.property_string("enable-method", "spin-table").unwrap();
+                    fdt.property_u64("cpu-release-addr", 0xd8).unwrap();
+                }
+                _ => {}
+            }
+            fdt.end_node(cpu).unwrap();
+        }
+        fdt.end_node(cpus).unwrap();
         let node = fdt.begin_node("psci").unwrap();
         fdt.property_string("method", "smc").unwrap();
         fdt.end_node(node).unwrap();
@@ -261,7 +334,13 @@ mod tests {
         fdt.end_node(node).unwrap();
         let node = fdt.begin_node("intc@8000000").unwrap();
         fdt.property_string("compatible", if gic_v3 { "arm,gic-v3" } else { "arm,cortex-a15-gic" }).unwrap();
-        fdt.property_array_u64("reg", &[0x800_0000, 0x1_0000, 0x80a_0000, 0xf6_0000]).unwrap();
+        let reg: &[u64] = if gic_v3 {
+            &[0x800_0000, 0x1_0000, 0x80a_0000, 0xf6_0000]
+        } else {
+            &[0x800_0000, 0x1_0000, 0x801_0000, 0x1_0000, 0x803_0000, 0x1_0000, 0x804_0000, 0x1_0000]
+        };
+        fdt.property_array_u64("reg", reg).unwrap();
+        fdt.property_array_u32("interrupts", &[1, 9, 4]).unwrap();
         fdt.end_node(node).unwrap();
         let node = fdt.begin_node("timer").unwrap();
         fdt.property_string("compatible", "arm,armv8-timer").unwrap();
@@ -291,13 +370,17 @@ mod tests {
         let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
         assert_eq!(platform.uart, Some(uart));
         assert_eq!(platform.psci, Some(Psci::Smc));
+        let core = |affinity, start| Core { affinity, start };
+        let cores = [core(0, Start::Psci), core(1, Start::SpinTable(0xd8)), core(0x100, Start::Unknown)];
+        assert_eq!(platform.cores[..], cores);
         assert_eq!(
             (platform.bootarg("loglevel"), platform.bootarg("console")),
             (Some("info"), Some("30x100"))
         );
         assert_eq!(platform.bootarg("log"), None);
         let required = platform.required().ok().unwrap();
-        assert_eq!((required.timer_interrupt, required.bundle), (26, 0x4800_0000..0x4800_2000));
+        assert_eq!((required.timer_interrupt, required.guest_timer_interrupt), (26, 27));
+        assert_eq!(required.bundle, 0x4800_0000..0x4800_2000);
         assert!(
             matches!(&required.gic.cpus, GicCpus::Redistributors(r) if r[..] == [0x80a_0000..0x900_0000])
         );
@@ -307,8 +390,12 @@ mod tests {
     fn knows_a_gicv2() {
         let tree = virt(false);
         let platform = Platform::from_device_tree(tree.bytes()).unwrap();
-        let gic =
-            Gic { distributor: 0x800_0000..0x801_0000, cpus: GicCpus::Interface(0x80a_0000..0x900_0000) };
+        let cpus = GicCpus::Interface {
+            cpu: 0x801_0000..0x802_0000,
+            control: 0x803_0000..0x804_0000,
+            guest: 0x804_0000..0x805_0000,
+        };
+        let gic = Gic { distributor: 0x800_0000..0x801_0000, cpus, maintenance: Some(25) };
         assert_eq!(platform.gic, Some(gic));
     }
 

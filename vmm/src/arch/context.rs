@@ -133,6 +133,33 @@ pub const PSTATE_EL1H_MASKED: u64 = 0b11_1100_0101;
 /// `SCTLR_EL1` of a guest at its start: the bits that are RES1 in Armv8.0, MMU off.
 pub const SCTLR_EL1_RESET: u64 = 0x30d0_0800;
 
+/// What of a vCPU's virtual CPU interface has to survive while another one has the core.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InterruptInterface {
+    /// The guest's controls: `ICH_VMCR_EL2` or `GICH_VMCR`.
+    pub vmcr: u32,
+    /// Priorities that are active: group 0 and 1 of a GICv3; the first one of a GICv2.
+    pub active_priorities: [u32; 2],
+}
+
+impl InterruptInterface {
+    /// The guest's priority mask, on 8 bits (`VPMR` of a GICv3; of a GICv2 with its 5 bits).
+    #[must_use]
+    pub fn priority_mask(self) -> u8 {
+        self.vmcr.to_be_bytes()[0]
+    }
+}
+
+/// How much of the machine a guest sees to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage1 {
+    /// None: it runs on guest physical addresses, and all of memory is cacheable (`HCR_EL2.DC`).
+    #[default]
+    Off,
+    /// Its own tables, and its own caches to turn on.
+    Own,
+}
+
 /// All registers of a vCPU.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "there is no core to load them into"))]
@@ -142,6 +169,12 @@ pub struct VcpuContext {
     pub(super) el1: El1Registers,
     pub(super) fp: FpRegisters,
     pub(super) vmpidr: u64,
+    /// Whether the guest has stage 1 tables of its own.
+    pub(super) stage1: Stage1,
+    /// Ticks by which the guest's clock is behind the physical one.
+    pub(super) clock_offset: u64,
+    /// Its virtual CPU interface.
+    pub interface: InterruptInterface,
 }
 
 impl VcpuContext {
@@ -159,9 +192,34 @@ impl VcpuContext {
                 vbar: vectors,
                 ..El1Registers::default()
             },
-            fp: FpRegisters::default(),
             vmpidr: MPIDR_RES1 | u64::from(index),
+            ..Self::default()
         }
+    }
+
+    /// Registers of vCPU `index` of a board, as after a reset. It gets its PC when it is turned on.
+    #[must_use]
+    pub fn of_board(index: u8) -> Self {
+        Self { stage1: Stage1::Own, ..Self::new(index, 0, 0, 0) }
+    }
+
+    /// Starts the guest's clock at 0 when the physical one shows `now`.
+    pub fn start_clock(&mut self, now: u64) {
+        self.clock_offset = now;
+    }
+
+    /// Takes the registers back to what they are after a reset, but for those of the interrupt interface and the
+    /// clock, which go on.
+    pub fn reset(&mut self, registers: GuestRegisters) {
+        let Self { vmpidr, stage1, clock_offset, interface, .. } = *self;
+        let el1 = El1Registers { sctlr: SCTLR_EL1_RESET, ..El1Registers::default() };
+        *self = Self { registers, el1, fp: FpRegisters::default(), vmpidr, stage1, clock_offset, interface };
+    }
+
+    /// Its affinity, as in `MPIDR_EL1`.
+    #[must_use]
+    pub fn mpidr(&self) -> u64 {
+        self.vmpidr
     }
 
     /// The stack pointer that the guest was using, as of when it last lost the core.

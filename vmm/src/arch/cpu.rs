@@ -1,11 +1,11 @@
 //! A core as the hypervisor sets it up, and the vCPU that has it.
 
 use super::{
-    context::{GuestRegisters, PSTATE_EL1H_MASKED, VcpuContext},
+    context::{GuestRegisters, InterruptInterface, PSTATE_EL1H_MASKED, Stage1, VcpuContext},
     mmu::physical_address_size,
     registers::{isb, read_register, write_register},
     syndrome::{Syndrome, class},
-    tlb,
+    timer, tlb,
     world_switch::{self, Vector},
 };
 use aarch64_cpu::registers::{
@@ -25,11 +25,20 @@ pub fn core_id() -> u64 {
     MPIDR_EL1.get() & 0xff_00ff_ffff
 }
 
-/// Installs the exception vectors.
-pub fn install_vectors() {
+/// This core's number: 0 is the boot core.
+#[must_use]
+#[inline]
+pub fn core_index() -> usize {
+    usize::try_from(read_register!("tpidr_el2")).unwrap_or(0)
+}
+
+/// Numbers this core and installs the exception vectors.
+pub fn adopt(index: usize) {
     unsafe extern "C" {
         static exception_vectors: u8;
     }
+    // SAFETY: EL2's own software register.
+    unsafe { write_register!("tpidr_el2", index as u64) };
     VBAR_EL2.set((&raw const exception_vectors).addr() as u64);
     isb();
 }
@@ -41,13 +50,12 @@ const CPTR_TRAP_FP: u64 = 1 << 10;
 
 /// Sets this core up for guests: what they may do by themselves, and what traps.
 pub fn init() {
-    HCR_EL2.set(hcr());
+    HCR_EL2.set(hcr(Stage1::Off));
     CPTR_EL2.set(CPTR | CPTR_TRAP_FP);
     MDCR_EL2.set(mdcr());
     VTCR_EL2.set(vtcr());
-    // Guests read the counters; the physical timer traps. Their clock is the physical one.
+    // Guests read the counters; the physical timer traps.
     CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCTEN::SET + CNTHCTL_EL2::EL1PCEN::CLEAR);
-    CNTVOFF_EL2.set(0);
     let midr = read_register!("midr_el1");
     // SAFETY: EL2 does not depend on these: identification that guests see, and traps.
     unsafe {
@@ -61,20 +69,23 @@ pub fn init() {
 /// `HCR_EL2`: stage 2 on, with default cacheable memory while a guest's MMU is off; interrupts come to
 /// EL2; `WFI`, `SMC`, set/way maintenance and implementation-defined registers trap. Pointer authentication,
 /// memory tagging and all that is newer stays off.
-fn hcr() -> u64 {
+fn hcr(stage1: Stage1) -> u64 {
     let mut value = (HCR_EL2::VM::SET
         + HCR_EL2::SWIO::SET
         + HCR_EL2::FMO::SET
         + HCR_EL2::IMO::SET
         + HCR_EL2::AMO::SET
-        + HCR_EL2::DC::SET
         + HCR_EL2::TWI::SET
         + HCR_EL2::TSC::SET
         + HCR_EL2::TIDCP::SET
         + HCR_EL2::TACR::SET
         + HCR_EL2::TSW::SET
+        + HCR_EL2::TID3::SET
         + HCR_EL2::RW::EL1IsAarch64)
         .value;
+    if stage1 == Stage1::Off {
+        value |= HCR_EL2::DC::SET.value;
+    }
     if ID_AA64PFR0_EL1.get() >> 28 & 0xf != 0 {
         value |= 1 << 36; // TERR: error records (FEAT_RAS)
     }
@@ -146,6 +157,8 @@ impl VcpuContext {
     /// The tables let the guest reach nothing but its own memory, and outlive the returned value.
     pub unsafe fn load(&mut self, vttbr: u64) -> LoadedVcpu<'_> {
         self.el1.restore();
+        CNTVOFF_EL2.set(self.clock_offset);
+        HCR_EL2.set(hcr(self.stage1));
         // SAFETY: identification and translation of the guest only.
         unsafe {
             write_register!("vmpidr_el2", self.vmpidr);
@@ -179,6 +192,8 @@ pub enum Exit {
     Unhandled(u64),
     /// An access to what is not there, or not allowed. PC is at the instruction.
     Fault(Syndrome),
+    /// A system register or instruction that traps. PC is at the instruction.
+    System(Syndrome),
     /// Something that guests do not have. PC is at the instruction.
     Undefined,
     /// A physical interrupt is pending.
@@ -192,6 +207,23 @@ impl LoadedVcpu<'_> {
     #[inline]
     pub fn registers(&mut self) -> &mut GuestRegisters {
         &mut self.context.registers
+    }
+
+    /// The vCPU's interrupt interface, as it was when it last lost the core.
+    pub fn interface(&mut self) -> &mut InterruptInterface {
+        &mut self.context.interface
+    }
+
+    /// Its affinity, as in `MPIDR_EL1`.
+    #[must_use]
+    pub fn mpidr(&self) -> u64 {
+        self.context.vmpidr
+    }
+
+    /// When its virtual timer is due, on the physical clock.
+    #[must_use]
+    pub fn timer_deadline(&self) -> Option<u64> {
+        timer::guest_deadline().map(|deadline| deadline.wrapping_add(self.context.clock_offset))
     }
 
     /// Runs the guest until it needs the hypervisor.
@@ -216,6 +248,7 @@ impl LoadedVcpu<'_> {
                 if syndrome.is_wfi() { Exit::Wait } else { Exit::Yield }
             }
             class::FP => Exit::Fp,
+            class::SYSTEM => Exit::System(syndrome),
             class::INSTRUCTION_ABORT | class::DATA_ABORT => Exit::Fault(syndrome),
             _ => Exit::Undefined,
         }

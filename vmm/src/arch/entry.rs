@@ -7,6 +7,8 @@
 //! Until [`super::mmu::enable`] has run, memory is Device-nGnRnE: no unaligned and no exclusive
 //! accesses. The target's `strict-align` takes care of the first; no lock or atomic is touched before.
 
+use super::smp;
+use crate::platform::MAX_CORES;
 use core::arch::global_asm;
 
 /// Size of the boot core's stack in bytes. Below it lies an unmapped guard page.
@@ -81,17 +83,26 @@ pub(super) struct GuardedStack<const SIZE: usize> {
     stack: [u8; SIZE],
 }
 
+impl<const SIZE: usize> GuardedStack<SIZE> {
+    /// A stack that nothing uses.
+    pub(super) const EMPTY: Self = Self { guard: [0; 4096], stack: [0; SIZE] };
+}
+
 #[unsafe(link_section = ".noinit.stack")]
-static mut STACK: GuardedStack<STACK_SIZE> = GuardedStack { guard: [0; 4096], stack: [0; STACK_SIZE] };
+static mut STACK: GuardedStack<STACK_SIZE> = GuardedStack::EMPTY;
 
 /// The stack on which exceptions of the hypervisor itself are reported, its guard page below.
 #[unsafe(link_section = ".noinit.stack")]
-pub(super) static mut PANIC_STACK: GuardedStack<PANIC_STACK_SIZE> =
-    GuardedStack { guard: [0; 4096], stack: [0; PANIC_STACK_SIZE] };
+pub(super) static mut PANIC_STACK: GuardedStack<PANIC_STACK_SIZE> = GuardedStack::EMPTY;
 
 /// Addresses of the guard pages, which stay unmapped, the lowest first.
-pub(super) fn guard_pages() -> [u64; 2] {
-    let mut pages = [(&raw const STACK).addr() as u64, (&raw const PANIC_STACK).addr() as u64];
+pub(super) fn guard_pages() -> [u64; MAX_CORES + 1] {
+    let secondary = smp::stacks();
+    let mut pages = core::array::from_fn(|index| match index {
+        0 => (&raw const STACK).addr() as u64,
+        1 => (&raw const PANIC_STACK).addr() as u64,
+        _ => secondary.wrapping_add(index - 2).addr() as u64,
+    });
     pages.sort_unstable();
     pages
 }

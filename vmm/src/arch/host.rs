@@ -23,6 +23,9 @@ pub mod bulk {
 
 /// Cache maintenance.
 pub mod cache {
+    /// Nothing: there is no reader without caches.
+    pub fn clean_to_memory(_start: *const u8, _len: usize) {}
+
     /// Nothing: no code is run from what the tests load.
     pub fn synchronise_instructions(_start: *const u8, _len: usize) {}
 }
@@ -33,5 +36,31 @@ pub mod timer {
     #[must_use]
     pub fn now() -> u64 {
         1
+    }
+
+    /// Ticks a second.
+    #[must_use]
+    pub fn frequency() -> u64 {
+        1_000_000_000
+    }
+}
+
+/// The interrupt controller.
+pub mod gic {
+    use crate::devices::vgic::Version;
+
+    /// Nothing: there are no other cores.
+    pub fn kick(_core: usize) {}
+
+    /// None: a GICv3 has system registers.
+    #[must_use]
+    pub fn guest_cpu_interface() -> Option<u64> {
+        None
+    }
+
+    /// A GICv3.
+    #[must_use]
+    pub fn version() -> Version {
+        Version::V3
     }
 }

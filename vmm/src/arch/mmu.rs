@@ -158,33 +158,67 @@ pub fn map(range: Range<u64>, kind: Kind) -> Result<(), MapError> {
     Ok(())
 }
 
+/// The registers that make EL2's address space, with the same values on every core.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct El2Registers {
+    pub(super) mair: u64,
+    pub(super) tcr: u64,
+    pub(super) ttbr0: u64,
+    pub(super) sctlr: u64,
+}
+
+impl El2Registers {
+    /// Before there is an address space.
+    pub(super) const OFF: Self = Self { mair: 0, tcr: 0, ttbr0: 0, sctlr: 0 };
+
+    fn new(root: u64) -> Self {
+        /// `SCTLR_EL2` bits that are RES1 in Armv8.0.
+        const RES1: u64 = 0x30c5_0830;
+        /// `M`, `C`, `SA`, `I`, `WXN`: MMU, data cache, stack alignment check, instruction cache, nothing
+        /// writable is executable.
+        const ON: u64 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 12 | 1 << 19;
+        let mair = MAIR_EL2::Attr0_Device::nonGathering_nonReordering_EarlyWriteAck
+            + MAIR_EL2::Attr1_Normal_Inner::WriteBack_NonTransient_ReadWriteAlloc
+            + MAIR_EL2::Attr1_Normal_Outer::WriteBack_NonTransient_ReadWriteAlloc;
+        // T0SZ 25: 39-bit addresses; walks inner shareable and cacheable; bits 31 and 23 are RES1.
+        let tcr = 1 << 31
+            | 1 << 23
+            | physical_address_size() << 16
+            | 0b11 << 12
+            | 0b01 << 10
+            | 0b01 << 8
+            | (64 - 39);
+        Self { mair: mair.value, tcr, ttbr0: root, sctlr: RES1 | ON }
+    }
+}
+
+/// The registers of the address space, for a core that joins it.
+pub(super) fn registers() -> El2Registers {
+    ADDRESS_SPACE.get().map_or(El2Registers::OFF, |space| El2Registers::new(space.lock().root()))
+}
+
+/// Whether an address is mapped as data.
+pub(super) fn is_data(address: u64) -> bool {
+    let leaf = ADDRESS_SPACE.get().and_then(|space| space.lock().lookup(address));
+    leaf.is_some_and(|leaf| leaf.bits & (bits::NORMAL | bits::READ_ONLY) == bits::NORMAL)
+}
+
 /// # Safety
 /// The tables at `root` map the running code, its data and stack at their own addresses.
 unsafe fn turn_on(root: u64) {
-    /// `SCTLR_EL2` bits that are RES1 in Armv8.0.
-    const RES1: u64 = 0x30c5_0830;
-    /// `M`, `C`, `SA`, `I`, `WXN`: MMU, data cache, stack alignment check, instruction cache, nothing
-    /// writable is executable.
-    const ON: u64 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 12 | 1 << 19;
-
-    MAIR_EL2.write(
-        MAIR_EL2::Attr0_Device::nonGathering_nonReordering_EarlyWriteAck
-            + MAIR_EL2::Attr1_Normal_Inner::WriteBack_NonTransient_ReadWriteAlloc
-            + MAIR_EL2::Attr1_Normal_Outer::WriteBack_NonTransient_ReadWriteAlloc,
-    );
-    // T0SZ 25: 39-bit addresses; walks inner shareable and cacheable; bits 31 and 23 are RES1.
-    TCR_EL2.set(
-        1 << 31 | 1 << 23 | physical_address_size() << 16 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | (64 - 39),
-    );
+    let registers = El2Registers::new(root);
+    MAIR_EL2.set(registers.mair);
+    TCR_EL2.set(registers.tcr);
     // SAFETY: the caller's promise for the tables. The invalidation comes first: what was written with the
     // MMU off is in memory, and a stale line would hide it (arm64 boot protocol: the image is clean to
     // the point of coherency, so no dirty line is lost).
     unsafe {
         invalidate_image();
-        write_register!("ttbr0_el2", root);
+        write_register!("ttbr0_el2", registers.ttbr0);
         asm!("dsb ish", "tlbi alle2", "dsb ish", "isb", options(nostack, preserves_flags));
         asm!("ic iallu", "dsb ish", "isb", options(nostack, preserves_flags));
-        write_register!("sctlr_el2", RES1 | ON);
+        write_register!("sctlr_el2", registers.sctlr);
     }
     isb();
 }

@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod syndrome;
+pub mod system_access;
 
 #[cfg(target_os = "none")]
 pub mod bulk;
@@ -19,11 +20,15 @@ pub mod exceptions;
 #[cfg(target_os = "none")]
 pub mod gic;
 #[cfg(target_os = "none")]
+pub mod identification;
+#[cfg(target_os = "none")]
 pub mod mmu;
 #[cfg(target_os = "none")]
 pub mod power;
 #[cfg(target_os = "none")]
 mod registers;
+#[cfg(target_os = "none")]
+pub mod smp;
 #[cfg(target_os = "none")]
 pub mod timer;
 #[cfg(target_os = "none")]

@@ -57,6 +57,12 @@ impl Syndrome {
         self.is_abort() && matches!(self.fault_status(), 0x0c..=0x0f)
     }
 
+    /// Whether it is a data abort from a lower exception level.
+    #[must_use]
+    pub const fn is_data_abort(self) -> bool {
+        self.class() == class::DATA_ABORT
+    }
+
     /// The status code of an abort.
     const fn fault_status(self) -> u64 {
         self.0 & 0x3f

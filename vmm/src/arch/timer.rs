@@ -17,6 +17,14 @@ pub fn frequency() -> u64 {
     CNTFRQ_EL0.get()
 }
 
+/// Whether the loaded vCPU's virtual timer asks for its interrupt.
+#[must_use]
+pub fn guest_is_due() -> bool {
+    const ENABLE_MASK_STATUS: u64 = 0b111;
+    const ENABLED_AND_DUE: u64 = 0b101;
+    read_register!("cntv_ctl_el0") & ENABLE_MASK_STATUS == ENABLED_AND_DUE
+}
+
 /// Raises EL2's timer interrupt when the clock reaches `deadline`, or never.
 pub fn set_alarm(deadline: Option<u64>) {
     let Some(deadline) = deadline else {
@@ -29,10 +37,10 @@ pub fn set_alarm(deadline: Option<u64>) {
     isb();
 }
 
-/// When the loaded vCPU's virtual timer is due: `CNTV_CVAL_EL0` if the timer is enabled and not masked.
-/// Guests see the physical clock (`CNTVOFF_EL2` is 0).
+/// When the loaded vCPU's virtual timer is due on its own clock: `CNTV_CVAL_EL0` if the timer is enabled and not
+/// masked.
 #[must_use]
-pub fn guest_deadline() -> Option<u64> {
+pub(super) fn guest_deadline() -> Option<u64> {
     const ENABLE: u64 = 1 << 0;
     const MASKED: u64 = 1 << 1;
     let control = read_register!("cntv_ctl_el0");

@@ -6,13 +6,13 @@
 
 use super::stage2::Stage2;
 use crate::arch::{bulk, cache};
-use core::fmt;
+use core::{fmt, ops::Range};
 use tinyvmm_abi::EFAULT;
 
 /// The memory of a VM.
 pub struct GuestMemory {
     stage2: Stage2,
-    ram_size: u64,
+    ram: Range<u64>,
 }
 
 /// A part of a VM's RAM.
@@ -65,10 +65,10 @@ impl fmt::Display for BadAddress {
 }
 
 impl GuestMemory {
-    /// The memory of a VM whose RAM is the first `ram_size` bytes of its address space.
+    /// The memory of a VM with its RAM at these guest physical addresses, all of which `stage2` maps.
     #[must_use]
-    pub fn new(stage2: Stage2, ram_size: u64) -> Self {
-        Self { stage2, ram_size }
+    pub fn new(stage2: Stage2, ram: Range<u64>) -> Self {
+        Self { stage2, ram }
     }
 
     /// The stage 2 tables.
@@ -77,27 +77,35 @@ impl GuestMemory {
         &self.stage2
     }
 
+    /// Guest physical addresses of RAM.
+    #[must_use]
+    pub fn ram(&self) -> &Range<u64> {
+        &self.ram
+    }
+
     /// Size of RAM in bytes.
     #[must_use]
     pub fn ram_size(&self) -> u64 {
-        self.ram_size
+        self.ram.end - self.ram.start
     }
 
     /// A buffer that a guest named, checked whole.
     #[inline]
     pub fn check(&self, address: u64, len: u64) -> Result<GuestRange, BadAddress> {
         match address.checked_add(len) {
-            Some(end) if end <= self.ram_size => Ok(GuestRange { start: address, len }),
+            Some(end) if address >= self.ram.start && end <= self.ram.end => {
+                Ok(GuestRange { start: address, len })
+            }
             _ => Err(BadAddress),
         }
     }
 
     /// RAM from `address` to its end, at most `limit` bytes: for what ends at a NUL.
     pub fn check_from(&self, address: u64, limit: u64) -> Result<GuestRange, BadAddress> {
-        match self.ram_size.checked_sub(address) {
-            None | Some(0) => Err(BadAddress),
-            Some(len) => Ok(GuestRange { start: address, len: len.min(limit) }),
+        if !self.ram.contains(&address) {
+            return Err(BadAddress);
         }
+        Ok(GuestRange { start: address, len: (self.ram.end - address).min(limit) })
     }
 
     /// Copies from the guest into `buffer`, as much as both hold. Returns the bytes copied.
@@ -126,6 +134,12 @@ impl GuestMemory {
     /// Makes code that was written into the guest visible to its instruction fetches.
     pub fn publish_code(&self, range: GuestRange) {
         self.for_each_piece(range, |start, len| cache::synchronise_instructions(start, len));
+    }
+
+    /// Writes what the caches hold of RAM back to memory, for a guest that starts with its caches off.
+    pub fn clean_to_memory(&self) {
+        let all = GuestRange { start: self.ram.start, len: self.ram_size() };
+        self.for_each_piece(all, |start, len| cache::clean_to_memory(start, len));
     }
 
     /// Calls `each` with the pieces of `range` that are contiguous in physical memory.
@@ -167,7 +181,7 @@ mod tests {
             drop(hole);
         })
         .unwrap();
-        GuestMemory::new(stage2, 7 * 4096)
+        GuestMemory::new(stage2, 0..7 * 4096)
     }
 
     #[test]

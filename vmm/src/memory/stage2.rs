@@ -6,7 +6,7 @@ use super::{
 };
 use alloc::vec::Vec;
 
-/// What a guest may do with a page. All of it is Normal write-back memory.
+/// What a guest may do with a page, which is Normal write-back memory unless it is a device's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Read, write and execute: RAM.
@@ -15,12 +15,16 @@ pub enum Access {
     ReadExecute,
     /// Read only.
     ReadOnly,
+    /// Read and write, of device registers that the guest has to itself.
+    Device,
 }
 
 /// Descriptor bits of stage 2 (Arm ARM, D8.4.2 "Stage 2 permissions", D8.6.5 "Stage 2 memory attributes").
 mod bits {
     /// `MemAttr`: Normal, inner and outer write-back.
     pub(super) const NORMAL: u64 = 0b1111 << 2;
+    /// `MemAttr`: Device-nGnRE.
+    pub(super) const DEVICE: u64 = 0b0001 << 2;
     /// `S2AP`: readable.
     pub(super) const READ: u64 = 0b01 << 6;
     /// `S2AP`: writable.
@@ -42,6 +46,7 @@ impl Regime for Stage2Regime {
             Access::ReadWriteExecute => bits::READ | bits::WRITE,
             Access::ReadExecute => bits::READ,
             Access::ReadOnly => bits::READ | bits::EXECUTE_NEVER,
+            Access::Device => return bits::READ | bits::WRITE | bits::EXECUTE_NEVER | bits::DEVICE,
         };
         permissions | bits::NORMAL | bits::INNER_SHAREABLE
     }
@@ -70,6 +75,11 @@ impl Stage2 {
     pub fn map_static(&mut self, ipa: u64, page: &'static Page, access: Access) -> Result<(), MapError> {
         let address = core::ptr::from_ref(page).expose_provenance() as u64;
         self.table.map(ipa, address, PAGE_SIZE, access)
+    }
+
+    /// Maps device registers.
+    pub fn map_device(&mut self, ipa: u64, registers: u64, size: u64) -> Result<(), MapError> {
+        self.table.map(ipa, registers, size, Access::Device)
     }
 
     /// Physical address of the root table.

@@ -1,14 +1,21 @@
 //! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
 
-use super::{Vcpu, Vm, VmConsole, VmId};
+use super::{
+    Board, Vcpu, Vm, VmConsole, VmId,
+    virt::{self, DeviceTreeError, NoRoom},
+};
 use crate::{
-    arch::context::{INITIAL_VECTORS, VcpuContext},
+    arch::{
+        context::{INITIAL_VECTORS, VcpuContext},
+        gic, timer,
+    },
     bundle::{
         Bundle,
         image::{GuestImage, ImageError},
-        manifest::{FileName, VmConfig},
+        manifest::{FileName, Machine, VmConfig},
         rom::{RomError, RomFs},
     },
+    devices::{Bus, bus::BusError},
     memory::{
         frames::{FrameAllocator, FrameBlock, OutOfFrames, SharedBlock},
         guest::GuestMemory,
@@ -16,11 +23,13 @@ use crate::{
         page_table::{BLOCK_1G, BLOCK_2M, MapError, PAGE_SIZE},
         stage2::{Access, Stage2},
     },
+    scheduler::Affinity,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::{fmt, sync::atomic::AtomicU64};
+use core::fmt;
 use tinyvmm_abi::{
     ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
+    virt::{GICC_BASE, GICC_SIZE, GICD_BASE, MEMORY_BASE},
 };
 
 /// Why a VM could not be built.
@@ -36,6 +45,10 @@ enum Reason {
     Rom(RomError),
     Frames(OutOfFrames),
     Map(MapError),
+    Bus(BusError),
+    NoRoom(NoRoom),
+    DeviceTree(DeviceTreeError),
+    Misplaced,
 }
 
 impl fmt::Display for BuildError {
@@ -52,44 +65,36 @@ impl fmt::Display for BuildError {
             Reason::Rom(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
             Reason::Frames(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
             Reason::Map(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
+            Reason::Bus(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
+            Reason::NoRoom(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
+            Reason::DeviceTree(error) => write!(f, "tinyvmm.toml: vm '{vm}': args: {error}"),
+            Reason::Misplaced => write!(f, "tinyvmm.toml: vm '{vm}': memory: no room for the device tree"),
         }
     }
 }
 
-impl From<RomError> for Reason {
-    fn from(error: RomError) -> Self {
-        Self::Rom(error)
-    }
-}
-
-impl From<OutOfFrames> for Reason {
-    fn from(error: OutOfFrames) -> Self {
-        Self::Frames(error)
-    }
-}
-
-impl From<MapError> for Reason {
-    fn from(error: MapError) -> Self {
-        Self::Map(error)
-    }
-}
-
-/// Builds all VMs of a manifest, each with its first vCPU, or none.
-pub fn build<'a>(
-    bundle: &'a Bundle<'a>,
-    configs: &'a [VmConfig],
-    frames: &'static FrameAllocator,
-) -> Result<Vec<(Box<Vcpu>, u8)>, BuildError> {
-    let mut builder = Builder { bundle, frames, roms: Vec::new() };
-    let build_one = |(index, config): (usize, &'a VmConfig)| {
-        let vcpu = builder.build(VmId(index), config);
-        vcpu.map(|vcpu| (vcpu, config.priority))
-            .map_err(|reason| BuildError { vm: config.name.clone(), reason })
+/// Lets `?` make a [`Reason`] of what went wrong in a part.
+macro_rules! reasons {
+    ($($reason:ident($error:ty),)*) => {
+        $(impl From<$error> for Reason {
+            fn from(error: $error) -> Self {
+                Self::$reason(error)
+            }
+        })*
     };
-    configs.iter().enumerate().map(build_one).collect()
 }
 
-struct Builder<'a> {
+reasons! {
+    Rom(RomError),
+    Frames(OutOfFrames),
+    Map(MapError),
+    Bus(BusError),
+    NoRoom(NoRoom),
+    DeviceTree(DeviceTreeError),
+}
+
+/// Builds VMs from the files of a bundle.
+pub struct Builder<'a> {
     bundle: &'a Bundle<'a>,
     frames: &'static FrameAllocator,
     /// ROM images made so far: VMs with the same files share the pages.
@@ -103,14 +108,43 @@ struct Rom {
 }
 
 impl<'a> Builder<'a> {
-    fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Box<Vcpu>, Reason> {
+    /// A builder that has built nothing.
+    #[must_use]
+    pub fn new(bundle: &'a Bundle<'a>, frames: &'static FrameAllocator) -> Self {
+        Self { bundle, frames, roms: Vec::new() }
+    }
+
+    /// Builds a VM, which then consists of its vCPUs.
+    pub fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, BuildError> {
+        self.try_build(id, config).map_err(|reason| BuildError { vm: config.name.clone(), reason })
+    }
+
+    fn try_build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, Reason> {
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
         let image = GuestImage::parse(bytes, config.machine, config.memory)
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
+        let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
+        let (memory, console, board) = match config.machine {
+            Machine::Tiny => self.tiny(config)?,
+            Machine::Virt => self.virt(config)?,
+        };
+        load(&memory, &image);
+        let tree = match config.machine {
+            Machine::Tiny => None,
+            Machine::Virt => Some(put_device_tree(&memory, &image, config)?),
+        };
+        let mut vm = Vm::new(id, config.name.clone(), memory, console, board, vcpus);
+        // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
+        let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
+        vm.overhead = spent.saturating_sub(used_before + config.memory);
+        Ok(vcpus_of(Arc::new(vm), config, &image, tree))
+    }
+
+    /// Memory and devices of a `tiny` machine.
+    fn tiny(&mut self, config: &'a VmConfig) -> Result<(GuestMemory, VmConsole, Board), Reason> {
         let rom = self.rom(config)?;
         let info = self.info_page(config, rom.as_deref())?;
-
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, RAM_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         stage2.map(INFO_PAGE_BASE, info.clone(), Access::ReadOnly)?;
@@ -118,22 +152,24 @@ impl<'a> Builder<'a> {
         if let Some(rom) = rom {
             map_blocks(&mut stage2, ROM_BASE, rom.blocks.clone(), Access::ReadOnly)?;
         }
-
-        let memory = GuestMemory::new(stage2, config.memory);
-        load(&memory, &image);
-        let vm = Vm {
-            id,
-            name: config.name.clone(),
-            memory,
-            console: VmConsole::new(info),
-            vmid: AtomicU64::new(0),
-            overhead: 0,
-        };
-        let mut vcpu = Box::new(first_vcpu(vm, image.entry));
-        if let Some(vm) = Arc::get_mut(&mut vcpu.vm) {
-            vm.overhead = HEAP.memory_used().saturating_sub(used_before + config.memory);
+        let mut bus = Bus::new();
+        // A larger RAM is where the interrupt controller would be.
+        if config.memory <= GICD_BASE {
+            virt::add_interrupt_controller(&mut bus, gic::version(), config.vcpus)?;
+            map_cpu_interface(&mut stage2)?;
         }
-        Ok(vcpu)
+        let memory = GuestMemory::new(stage2, RAM_BASE..RAM_BASE + config.memory);
+        Ok((memory, VmConsole::new(Some(info)), Board::tiny(bus)))
+    }
+
+    /// Memory and devices of a `virt` machine.
+    fn virt(&self, config: &VmConfig) -> Result<(GuestMemory, VmConsole, Board), Reason> {
+        let mut stage2 = Stage2::new(self.frames)?;
+        map_blocks(&mut stage2, MEMORY_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
+        map_cpu_interface(&mut stage2)?;
+        let memory = GuestMemory::new(stage2, MEMORY_BASE..MEMORY_BASE + config.memory);
+        let board = Board::virt(virt::bus(gic::version(), config.vcpus)?);
+        Ok((memory, VmConsole::new(None), board))
     }
 
     /// Zeroed blocks that together hold `size` bytes, as large as the tables can map them.
@@ -238,14 +274,58 @@ fn load(memory: &GuestMemory, image: &GuestImage<'_>) {
     }
 }
 
-fn first_vcpu(vm: Vm, entry: u64) -> Vcpu {
-    const FIRST: u8 = 0;
-    let stack = vm.memory.ram_size() - STACK_SPACING * u64::from(FIRST);
-    let mut context = VcpuContext::new(FIRST, entry, stack, VECTORS_BASE);
+/// Maps the virtual CPU interface of a GICv2 for the guest; a GICv3 has system registers.
+fn map_cpu_interface(stage2: &mut Stage2) -> Result<(), MapError> {
+    match gic::guest_cpu_interface() {
+        Some(interface) => stage2.map_device(GICC_BASE, interface, GICC_SIZE),
+        None => Ok(()),
+    }
+}
+
+/// Puts the device tree into the memory of a `virt` machine, which then is as its guest expects it: written back,
+/// for a guest that starts with its caches off. Returns the tree's address.
+fn put_device_tree(memory: &GuestMemory, image: &GuestImage<'_>, config: &VmConfig) -> Result<u64, Reason> {
+    let placement = virt::Placement::new(image, config.memory, None)?;
+    let (gic, vcpus, args) = (gic::version(), config.vcpus, &config.args);
+    let tree = virt::DeviceTree { gic, vcpus, memory: config.memory, args, initrd: None }.to_bytes()?;
+    let range = memory.check(placement.device_tree, tree.len() as u64).map_err(|_| Reason::Misplaced)?;
+    memory.write(range, &tree);
+    memory.clean_to_memory();
+    Ok(placement.device_tree)
+}
+
+/// The vCPUs of a VM. On the `tiny` machine all of them start; on a board the first one, with the address
+/// of the device tree, and PSCI starts the others.
+fn vcpus_of(vm: Arc<Vm>, config: &VmConfig, image: &GuestImage<'_>, tree: Option<u64>) -> Vec<Box<Vcpu>> {
+    let affinity = config.affinity.as_ref().map_or(Affinity::ANY, |affinity| Affinity(affinity.cores));
+    let now = timer::now();
+    let vcpu = |index: u8| {
+        let mut context = match tree {
+            None => {
+                tiny_context(&vm, index, config.entry.get(usize::from(index)).copied().unwrap_or(image.entry))
+            }
+            Some(_) => VcpuContext::of_board(index),
+        };
+        context.start_clock(now);
+        let (vm, priority) = (vm.clone(), config.priority);
+        Box::new(Vcpu { vm, index, priority, affinity, context, exits: 0, first_run: None })
+    };
+    let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();
+    if let (Some(tree), Some(first)) = (tree, vcpus.first_mut()) {
+        first.context.reset(virt::entry_registers(image.entry, tree));
+        vm.off.lock().extend(vcpus.drain(1..));
+    }
+    vcpus
+}
+
+/// The registers of a vCPU of the `tiny` machine.
+fn tiny_context(vm: &Vm, index: u8, entry: u64) -> VcpuContext {
+    let stack = vm.memory.ram_size() - STACK_SPACING * u64::from(index);
+    let mut context = VcpuContext::new(index, entry, stack, VECTORS_BASE);
     context.registers.x[0] = INFO_PAGE_BASE;
     context.registers.x[1] = vm.memory.ram_size();
-    context.registers.x[2] = u64::from(FIRST);
-    Vcpu { vm: Arc::new(vm), index: FIRST, context, exits: 0, first_run: None }
+    context.registers.x[2] = u64::from(index);
+    context
 }
 
 #[cfg(test)]
@@ -266,6 +346,16 @@ mod tests {
         archive.into_inner().unwrap()
     }
 
+    fn build_all<'a>(
+        bundle: &'a Bundle<'a>,
+        configs: &'a [VmConfig],
+        frames: &'static FrameAllocator,
+    ) -> Result<Vec<Box<Vcpu>>, BuildError> {
+        let mut builder = Builder::new(bundle, frames);
+        let vms = configs.iter().enumerate().map(|(id, config)| builder.build(VmId(id), config));
+        Ok(vms.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
     fn vm(name: &str, image: &str) -> String {
         format!(
             "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"1MiB\"\nargs = [\"main\", \"a b\"]\nfiles.\"/f\" = \"f\"\n"
@@ -278,9 +368,9 @@ mod tests {
         let bytes = bundle(&[("prog", b"CODE"), ("f", b"file content")]);
         let bundle = Bundle::parse(&bytes).unwrap();
         let manifest = Manifest::parse(&(vm("a", "prog") + &vm("b", "prog"))).unwrap();
-        let vcpus = build(&bundle, &manifest.vms, frames).unwrap();
+        let vcpus = build_all(&bundle, &manifest.vms, frames).unwrap();
         assert_eq!(vcpus.len(), 2);
-        let (vcpu, _) = &vcpus[0];
+        let vcpu = &vcpus[0];
         let registers = &vcpu.context.registers;
         assert_eq!(
             (registers.pc, registers.x[0], registers.x[1], registers.x[2]),
@@ -303,7 +393,7 @@ mod tests {
         assert_eq!(offset_of!(InfoPage, args) + ARGS_SIZE, 4096);
         assert_eq!((page.rom_address, page.ram_size), (ROM_BASE, 1 << 20));
 
-        let rom = |index: usize| vcpus[index].0.vm.memory.stage2().lookup(ROM_BASE).unwrap().0.address;
+        let rom = |index: usize| vcpus[index].vm.memory.stage2().lookup(ROM_BASE).unwrap().0.address;
         assert_eq!(rom(0), rom(1), "the same files share the same pages");
         drop(vcpus);
         assert_eq!(frames.used(), 0);
@@ -316,10 +406,10 @@ mod tests {
         let bytes = bundle(&[("prog", b"CODE"), ("big", &big), ("f", b"x")]);
         let bundle = Bundle::parse(&bytes).unwrap();
         let manifest = Manifest::parse(&(vm("good", "prog") + &vm("large", "big"))).unwrap();
-        let error = build(&bundle, &manifest.vms, frames).err().unwrap().to_string();
+        let error = build_all(&bundle, &manifest.vms, frames).err().unwrap().to_string();
         assert!(error.starts_with("tinyvmm.toml:9: vm 'large': image = \"big\": "), "{error}");
         let manifest = Manifest::parse(&(vm("one", "prog") + &vm("two", "prog"))).unwrap();
-        let error = build(&bundle, &manifest.vms, frames).err().unwrap().to_string();
+        let error = build_all(&bundle, &manifest.vms, frames).err().unwrap().to_string();
         assert_eq!(error, "tinyvmm.toml: vm 'two': memory: not enough free memory for 1024 KiB");
         assert_eq!(frames.used(), 0);
     }

@@ -100,29 +100,22 @@ fn write_backtrace(f: &mut fmt::Formatter<'_>, vcpu: &Vcpu, pc: u64) -> fmt::Res
 mod tests {
     use super::*;
     use crate::{
-        arch::context::VcpuContext,
-        memory::{
-            frames::{FrameBlock, tests::frames},
-            stage2::{Access, Stage2},
-        },
-        vm::{VmId, tests::vm_with_memory},
+        memory::frames::tests::frames,
+        vm::{VmId, tests},
     };
-    use alloc::{string::ToString, sync::Arc};
+    use alloc::{boxed::Box, string::ToString, sync::Arc};
 
     /// A vCPU whose RAM holds two frame records, the second of which leads back to the first.
-    fn vcpu() -> Vcpu {
-        let frames = frames(64);
-        let mut stage2 = Stage2::new(frames).unwrap();
-        stage2.map(0, Arc::new(FrameBlock::zeroed(frames, 4096).unwrap()), Access::ReadWriteExecute).unwrap();
-        let vm = vm_with_memory(VmId(3), "py", stage2, 4096, frames);
+    fn vcpu() -> Box<Vcpu> {
+        let vm = tests::vm(VmId(3), 4096, frames(64));
         for (at, next, link) in [(0x100, 0x200, 0xaaa0), (0x200, 0x100, 0xbbb0_u64)] {
             vm.memory.write(vm.memory.check(at, 8).unwrap(), &u64::to_le_bytes(next));
             vm.memory.write(vm.memory.check(at + 8, 8).unwrap(), &link.to_le_bytes());
         }
-        let mut context = VcpuContext::new(0, 0x1_0000, 4096, 0);
-        context.registers.x[29] = 0x100;
-        context.registers.x[30] = 0x1_0040;
-        Vcpu { vm: Arc::new(vm), index: 0, context, exits: 1, first_run: None }
+        let mut vcpu = tests::vcpu(Arc::new(vm), 8);
+        vcpu.context.registers.x[29] = 0x100;
+        vcpu.context.registers.x[30] = 0x1_0040;
+        vcpu
     }
 
     #[test]

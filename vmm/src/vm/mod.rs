@@ -1,25 +1,40 @@
 //! Virtual machines.
 
+mod board;
 mod build;
 mod crash;
 #[cfg(target_os = "none")]
+mod fleet;
+#[cfg(target_os = "none")]
+mod interrupts;
+mod psci;
+#[cfg(target_os = "none")]
 mod run;
+#[cfg(target_os = "none")]
+mod traps;
 pub mod virt;
 
-pub use build::{BuildError, build};
+pub use board::Board;
+pub use build::{BuildError, Builder};
 pub use crash::{Crash, Report};
 #[cfg(target_os = "none")]
-pub use run::{Interrupts, run_all};
+pub use fleet::start;
+pub use psci::Outcome;
+#[cfg(target_os = "none")]
+pub use run::{Interrupts, run_core};
 
 use crate::{
-    arch::{context::VcpuContext, timer},
+    arch::{context::VcpuContext, gic, timer},
     console::{self, InputQueue, LineBuffer, Speaker},
-    memory::{frames::SharedBlock, guest::GuestMemory},
+    devices::{pl011::Pl011, vgic::Vgic},
+    memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
+    scheduler::Affinity,
 };
-use alloc::{string::String, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{
+    fmt,
     mem::offset_of,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 use spin::Mutex;
 use tinyvmm_abi::InfoPage;
@@ -41,13 +56,122 @@ pub struct Vm {
     pub memory: GuestMemory,
     /// Its side of the console.
     pub console: VmConsole,
-    /// The VMID that its translations were last tagged with, and when.
-    pub vmid: AtomicU64,
+    /// Its interrupt controller.
+    pub vgic: Mutex<Vgic>,
+    /// What else it finds at addresses that are not RAM.
+    pub board: Board,
+    /// Its vCPUs that are off.
+    pub off: Mutex<Vec<Box<Vcpu>>>,
+    /// Its VMID, while it has one.
+    pub vmid: VmidSlot,
     /// What the hypervisor spends on it besides its RAM, in bytes.
     pub overhead: u64,
+    /// What others see of its vCPUs.
+    pub links: Box<[VcpuLink]>,
+    ending: Ending,
+    reset: AtomicBool,
+    totals: Totals,
+}
+
+/// What other cores see of a vCPU, and do to it.
+#[derive(Debug, Default)]
+pub struct VcpuLink {
+    /// The core in whose queue it is, or that runs it.
+    core: AtomicUsize,
+    /// Something has happened that ends a wait.
+    event: AtomicBool,
+    /// Something has changed that its list registers do not show yet.
+    stale: AtomicBool,
+}
+
+impl VcpuLink {
+    /// The core in whose queue it is, or that runs it.
+    #[must_use]
+    pub fn core(&self) -> usize {
+        self.core.load(Ordering::SeqCst)
+    }
+
+    /// It moves to another core.
+    pub fn set_core(&self, core: usize) {
+        self.core.store(core, Ordering::SeqCst);
+    }
+
+    /// Lets its next wait end at once.
+    pub fn set_event(&self) {
+        self.event.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets it look at its interrupts.
+    pub fn set_stale(&self) {
+        self.stale.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether its interrupts have changed since the last call.
+    pub fn take_stale(&self) -> bool {
+        self.stale.load(Ordering::SeqCst) && self.stale.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether something has happened since the last call.
+    #[must_use]
+    pub fn take_event(&self) -> bool {
+        self.event.load(Ordering::SeqCst) && self.event.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Whether a VM is to end, and with which exit code: the first that says so decides.
+#[derive(Debug, Default)]
+struct Ending(AtomicU32);
+
+impl Ending {
+    const SET: u32 = 1 << 8;
+
+    fn set(&self, code: u8) {
+        let value = Self::SET | u32::from(code);
+        // A VM that ends already keeps its code.
+        let _ = self.0.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn get(&self) -> Option<u8> {
+        let value = self.0.load(Ordering::Acquire);
+        (value & Self::SET != 0).then(|| value.to_le_bytes()[0])
+    }
+}
+
+/// What a VM's vCPUs have used, summed up as each of them ends.
+#[derive(Debug, Default)]
+struct Totals {
+    ended: AtomicUsize,
+    exits: AtomicU64,
+    first_run: AtomicU64,
 }
 
 impl Vm {
+    /// A VM that has not run yet.
+    fn new(
+        id: VmId,
+        name: String,
+        memory: GuestMemory,
+        console: VmConsole,
+        board: Board,
+        vcpus: usize,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            memory,
+            console,
+            vgic: Mutex::new(Vgic::new(gic::version(), vcpus)),
+            board,
+            off: Mutex::default(),
+            vmid: VmidSlot::default(),
+            overhead: 0,
+            links: core::iter::repeat_with(VcpuLink::default).take(vcpus).collect(),
+            ending: Ending::default(),
+            reset: AtomicBool::new(false),
+            totals: Totals { first_run: AtomicU64::new(u64::MAX), ..Totals::default() },
+        }
+    }
+
     /// Who speaks for this VM on the console.
     #[must_use]
     pub fn speaker(&self) -> Speaker<'_> {
@@ -68,6 +192,59 @@ impl Vm {
     pub fn flush(&self) {
         console::flush(self.speaker(), &mut self.console.line.lock());
     }
+
+    /// Ends the VM: each of its vCPUs stops the next time it comes to the hypervisor.
+    pub fn end(&self, code: u8) {
+        self.ending.set(code);
+    }
+
+    /// Once it has ended, it is to start anew.
+    pub fn request_reset(&self) {
+        self.reset.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to start anew.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Acquire)
+    }
+
+    /// The exit code of a VM that is to end.
+    #[must_use]
+    #[inline]
+    pub fn ending(&self) -> Option<u8> {
+        self.ending.get()
+    }
+
+    /// Counts a vCPU out. Returns whether it was the last one.
+    #[must_use]
+    pub fn count_out(&self, vcpu: &Vcpu) -> bool {
+        self.totals.exits.fetch_add(vcpu.exits, Ordering::Relaxed);
+        if let Some(ticks) = vcpu.first_run {
+            self.totals.first_run.fetch_min(ticks, Ordering::Relaxed);
+        }
+        self.totals.ended.fetch_add(1, Ordering::AcqRel) + 1 == self.links.len()
+    }
+
+    /// One line on how it went, for the log.
+    #[must_use]
+    pub fn summary(&self, code: u8) -> impl fmt::Display {
+        let first_run = self.totals.first_run.load(Ordering::Relaxed);
+        let output = self.console.first_output();
+        let exits = self.totals.exits.load(Ordering::Relaxed);
+        fmt::from_fn(move |f| {
+            write!(
+                f,
+                "vm '{}' ended: exit code {code}, first entered at {first_run} ticks, first output at ",
+                self.name
+            )?;
+            match output {
+                Some(ticks) => write!(f, "{ticks} ticks")?,
+                None => f.write_str("never")?,
+            }
+            write!(f, ", {exits} exits, overhead {} bytes", self.overhead)
+        })
+    }
 }
 
 /// A VM's side of the console: the line it is writing, and the input that waits for it.
@@ -76,20 +253,13 @@ pub struct VmConsole {
     input: Mutex<InputQueue>,
     /// When the VM first wrote, in ticks. 0: not yet.
     first_output: AtomicU64,
-    woken: AtomicBool,
-    /// The page that the guest sees at `INFO_PAGE_BASE`.
-    info: SharedBlock,
+    /// The page that the guest sees at `INFO_PAGE_BASE`, if it has one.
+    info: Option<SharedBlock>,
 }
 
 impl VmConsole {
-    fn new(info: SharedBlock) -> Self {
-        Self {
-            line: Mutex::default(),
-            input: Mutex::default(),
-            first_output: AtomicU64::new(0),
-            woken: AtomicBool::new(false),
-            info,
-        }
+    fn new(info: Option<SharedBlock>) -> Self {
+        Self { line: Mutex::default(), input: Mutex::default(), first_output: AtomicU64::new(0), info }
     }
 
     fn line(&self) -> spin::MutexGuard<'_, LineBuffer> {
@@ -117,42 +287,57 @@ impl VmConsole {
         count
     }
 
+    /// Moves input that waits to a UART, as far as that has room.
+    pub fn feed(&self, uart: &mut Pl011) {
+        let mut input = self.input.lock();
+        let mut byte = [0];
+        let mut moved = false;
+        while uart.has_room() && input.read(&mut byte) == 1 {
+            moved |= uart.push(byte[0]);
+        }
+        if moved {
+            // What found no room may still be in the UART of the board.
+            console::receive(&mut input);
+        }
+    }
+
     /// Bytes that wait to be read.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.input.lock().len()
     }
 
-    /// Takes what the UART has received, and wakes the VM if that was anything.
-    pub fn receive(&self) {
+    /// Takes what the UART has received. Returns whether that was anything.
+    pub fn receive(&self) -> bool {
         let mut input = self.input.lock();
         let before = input.len();
         console::receive(&mut input);
-        if input.len() != before {
+        let received = input.len() != before;
+        if received {
             self.publish(&input);
-            self.woken.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Whether input has come since the last call: what ends a wait.
-    pub fn take_event(&self) -> bool {
-        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::Relaxed)
+        received
     }
 
     /// Brings the flags of the info page up to date.
     fn publish(&self, input: &InputQueue) {
-        let flags = self.info.as_ptr().wrapping_add(offset_of!(InfoPage, console_flags)).cast();
-        // SAFETY: the info page lives as long as `self.info`, and the field is aligned. The guest only reads it.
+        let Some(info) = &self.info else { return };
+        let flags = info.as_ptr().wrapping_add(offset_of!(InfoPage, console_flags)).cast();
+        // SAFETY: the info page lives as long as `info`, and the field is aligned. The guest only reads it.
         unsafe { AtomicU32::from_ptr(flags) }.store(input.flags(), Ordering::Release);
     }
 }
 
-/// A virtual CPU.
+/// A virtual CPU. It belongs to the core that runs it, or to a queue.
 pub struct Vcpu {
     /// Its VM.
     pub vm: Arc<Vm>,
     /// Its number in the VM.
     pub index: u8,
+    /// Higher ones run first.
+    pub priority: u8,
+    /// The cores that it may run on.
+    pub affinity: Affinity,
     /// Its registers.
     pub context: VcpuContext,
     /// Times it came back to the hypervisor.
@@ -161,30 +346,50 @@ pub struct Vcpu {
     pub first_run: Option<u64>,
 }
 
+impl Vcpu {
+    /// What other cores see of it.
+    #[must_use]
+    pub fn link(&self) -> &VcpuLink {
+        // A VM has a link for each of its vCPUs.
+        &self.vm.links[usize::from(self.index)]
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::memory::{
-        frames::{FrameAllocator, FrameBlock},
-        stage2::Stage2,
+    use crate::{
+        devices::Bus,
+        memory::{
+            frames::{FrameAllocator, FrameBlock},
+            stage2::{Access, Stage2},
+        },
     };
 
-    /// A VM with this memory and nothing to run.
-    pub(crate) fn vm_with_memory(
-        id: VmId,
-        name: &str,
-        stage2: Stage2,
-        ram: u64,
-        frames: &'static FrameAllocator,
-    ) -> Vm {
-        let info = Arc::new(FrameBlock::zeroed(frames, 4096).unwrap());
-        Vm {
-            id,
-            name: name.into(),
-            memory: GuestMemory::new(stage2, ram),
-            console: VmConsole::new(info),
-            vmid: AtomicU64::new(0),
-            overhead: 0,
+    /// A VM with one vCPU, RAM of this size, and nothing to run.
+    pub(crate) fn vm(id: VmId, ram: u64, frames: &'static FrameAllocator) -> Vm {
+        let mut stage2 = Stage2::new(frames).unwrap();
+        if ram > 0 {
+            let block = FrameBlock::zeroed(frames, ram).unwrap();
+            stage2.map(0, Arc::new(block), Access::ReadWriteExecute).unwrap();
         }
+        let info = Arc::new(FrameBlock::zeroed(frames, 4096).unwrap());
+        let board = Board::tiny(Bus::new());
+        Vm::new(id, "py".into(), GuestMemory::new(stage2, 0..ram), VmConsole::new(Some(info)), board, 1)
+    }
+
+    /// The first vCPU of a VM.
+    pub(crate) fn vcpu(vm: Arc<Vm>, priority: u8) -> Box<Vcpu> {
+        let context = VcpuContext::new(0, 0x1_0000, vm.memory.ram_size(), 0);
+        Box::new(Vcpu { vm, index: 0, priority, affinity: Affinity::ANY, context, exits: 0, first_run: None })
+    }
+
+    #[test]
+    fn the_first_exit_code_counts() {
+        let vm = vm(VmId(0), 0, crate::memory::frames::tests::frames(64));
+        assert_eq!(vm.ending(), None);
+        vm.end(7);
+        vm.end(70);
+        assert_eq!(vm.ending(), Some(7));
     }
 }

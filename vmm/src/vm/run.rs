@@ -1,184 +1,344 @@
-//! Running VMs: the loop that enters guests, and handles why they come back.
+//! Running vCPUs: what a core does all day, and the loop that enters guests and handles why they come back.
 
-use super::{CRASH_EXIT_CODE, Crash, Report, Vcpu, Vm, VmId};
+use super::{CRASH_EXIT_CODE, Crash, Outcome, Report, Vcpu, Vm, fleet, interrupts, traps};
 use crate::{
     arch::{
         cpu::{self, Exit, LoadedVcpu},
-        gic, timer, tlb,
+        gic::{self, Handled},
+        syndrome::Syndrome,
+        timer, tlb,
     },
+    devices::access::MmioAccess,
     hypercall::{self, Flow},
-    memory::vmid::{Vmid, VmidAllocator},
-    scheduler::{Decision, Scheduler},
+    memory::vmid::VmidAllocator,
+    scheduler,
 };
-use alloc::{boxed::Box, vec, vec::Vec};
-use core::sync::atomic::Ordering;
+use alloc::boxed::Box;
 
-/// Longest turn of a vCPU while others wait for theirs, in milliseconds.
+/// Longest turn of a vCPU while others of its priority wait for theirs, in milliseconds.
 const QUANTUM_MS: u64 = 10;
+
+static VMIDS: VmidAllocator = VmidAllocator::new();
 
 /// Numbers of the interrupts that the hypervisor takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Interrupts {
     /// EL2's physical timer.
     pub timer: gic::IntId,
-    /// The console's UART, if it has one.
+    /// The virtual timer of the guest that has the core.
+    pub guest_timer: gic::IntId,
+    /// What tells that a guest's list registers run empty.
+    pub maintenance: Option<gic::IntId>,
+    /// The console's UART, on the core that serves it.
     pub uart: Option<gic::IntId>,
 }
 
-/// Runs VMs, each given by its vCPU and priority in the order of the manifest, until all have ended.
-///
-/// Returns the exit code of the first one whose code is not zero, or zero.
-pub fn run_all(vcpus: Vec<(Box<Vcpu>, u8)>, interrupts: Interrupts) -> u8 {
+/// Runs vCPUs on this core until the run is over.
+pub fn run_core(interrupts: Interrupts) -> ! {
     tlb::tables_changed();
     gic::enable(interrupts.timer);
-    interrupts.uart.into_iter().for_each(gic::enable);
-    let exit_codes = vec![0; vcpus.len()];
-    let scheduler = Scheduler::new(vcpus, timer::frequency() * QUANTUM_MS / 1000);
-    let mut core = Core { scheduler, vmids: VmidAllocator::new(cpu::vmid_bits()), interrupts, exit_codes };
-    // Whatever was typed before is waiting, and the UART's interrupt is still off.
-    core.receive();
-    core.run();
-    core.exit_codes.into_iter().find(|code| *code != 0).unwrap_or(0)
+    gic::enable(interrupts.guest_timer);
+    interrupts.maintenance.into_iter().for_each(gic::enable);
+    if let Some(uart) = interrupts.uart {
+        gic::enable(uart);
+        // Whatever was typed before is waiting, and the UART's interrupt is still off.
+        fleet::receive();
+    }
+    let core = Core { index: cpu::core_index(), interrupts, quantum: timer::frequency() * QUANTUM_MS / 1000 };
+    loop {
+        match core.next() {
+            Some(vcpu) => core.run(vcpu),
+            None => core.sleep(),
+        }
+    }
 }
 
-/// A core and what it runs.
+/// This core.
 struct Core {
-    scheduler: Scheduler,
-    vmids: VmidAllocator,
+    index: usize,
     interrupts: Interrupts,
-    exit_codes: Vec<u8>,
+    /// Longest turn in ticks.
+    quantum: u64,
 }
 
 /// Why a vCPU gives the core back.
 enum Turn {
-    /// It waits for input, or until this time.
+    /// It waits for something to happen, or until this time.
     Wait(Option<u64>),
     /// Others may run first.
     Yield,
-    /// A physical interrupt is pending.
-    Interrupt,
+    /// It is off, until another vCPU of its VM turns it on.
+    Off,
     /// Its VM ends.
-    Exit(u8),
+    End,
     /// Its VM did what it may not.
     Crash(Crash),
 }
 
 impl Core {
-    fn run(&mut self) {
-        loop {
-            match self.scheduler.decide(timer::now()) {
-                Decision::Run(slot, until) => {
-                    timer::set_alarm(until);
-                    let turn = self.run_vcpu(slot);
-                    self.finish_turn(slot, turn);
-                }
-                Decision::Sleep(until) => {
-                    timer::set_alarm(until);
-                    // Interrupts are masked at EL2: a pending one only ends the wait.
-                    aarch64_cpu::asm::wfi();
-                    self.handle_interrupts();
-                }
-                Decision::Stop => return,
-            }
-        }
+    /// The vCPU whose turn it is, here or else on a core that has more than it can run.
+    fn next(&self) -> Option<Box<Vcpu>> {
+        let mut queue = scheduler::queue(self.index).lock();
+        queue.wake_due(timer::now());
+        let own = queue.pop();
+        scheduler::set_running(self.index, own.as_ref().map(|vcpu| vcpu.priority));
+        drop(queue);
+        own.or_else(|| scheduler::steal(self.index))
     }
 
-    fn run_vcpu(&mut self, slot: usize) -> Turn {
-        let vcpu = self.scheduler.vcpu(slot);
-        let vmid = self.vmids.assign(Vmid(vcpu.vm.vmid.load(Ordering::Relaxed)), tlb::flush_all_guests);
-        vcpu.vm.vmid.store(vmid.0, Ordering::Relaxed);
-        vcpu.first_run.get_or_insert_with(timer::now);
-        let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
-        // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
-        let loaded = unsafe { vcpu.context.load(vttbr) };
-        run_loaded(&vcpu.vm, loaded, &mut vcpu.exits)
+    /// Waits for an interrupt. Whoever makes something ready after this core was marked idle sends one.
+    fn sleep(&self) {
+        timer::set_alarm(scheduler::queue(self.index).lock().deadline());
+        // Interrupts are masked at EL2: a pending one only ends the wait.
+        aarch64_cpu::asm::wfi();
+        self.handle_interrupts();
     }
 
-    fn finish_turn(&mut self, slot: usize, turn: Turn) {
+    fn run(&self, mut vcpu: Box<Vcpu>) {
+        scheduler::set_running(self.index, Some(vcpu.priority));
+        let turn = if vcpu.vm.ending().is_some() { Turn::End } else { self.run_turn(&mut vcpu) };
         match turn {
             Turn::Wait(deadline) => {
-                self.scheduler.vcpu(slot).vm.flush();
-                self.scheduler.wait(slot, deadline);
-            }
-            Turn::Yield => {}
-            Turn::Interrupt => self.handle_interrupts(),
-            Turn::Exit(code) => self.end(slot, code),
-            Turn::Crash(crash) => {
-                let vcpu = self.scheduler.vcpu(slot);
                 vcpu.vm.flush();
-                log::error!("{}", Report { vcpu, crash });
-                self.end(slot, CRASH_EXIT_CODE);
+                scheduler::queue(self.index).lock().park(vcpu, deadline);
+            }
+            Turn::Yield => scheduler::queue(self.index).lock().push(vcpu),
+            Turn::Off => switch_off(vcpu),
+            Turn::End => end(vcpu),
+            Turn::Crash(crash) => {
+                vcpu.vm.flush();
+                log::error!("{}", Report { vcpu: &vcpu, crash });
+                vcpu.vm.end(CRASH_EXIT_CODE);
+                end(vcpu);
             }
         }
     }
 
-    /// Ends a VM and gives its memory back.
-    fn end(&mut self, slot: usize, code: u8) {
-        let vcpu = self.scheduler.remove(slot);
-        let Vm { id: VmId(index), name, console, overhead, .. } = &*vcpu.vm;
-        vcpu.vm.flush();
-        let first_run = vcpu.first_run.unwrap_or(0);
-        let exits = vcpu.exits;
-        match console.first_output() {
-            Some(output) => log::info!(
-                "vm '{name}' ended: exit code {code}, first entered at {first_run} ticks, first output at {output} ticks, {exits} exits, overhead {overhead} bytes"
-            ),
-            None => log::info!(
-                "vm '{name}' ended: exit code {code}, first entered at {first_run} ticks, first output at never, {exits} exits, overhead {overhead} bytes"
-            ),
-        }
-        if let Some(slot) = self.exit_codes.get_mut(*index) {
-            *slot = code;
-        }
-        // Input that waited for this VM is lost; what comes now is for the next.
-        self.receive();
+    fn run_turn(&self, vcpu: &mut Vcpu) -> Turn {
+        let now = timer::now();
+        vcpu.first_run.get_or_insert(now);
+        interrupts::notify(&vcpu.vm, vcpu.vm.advance_devices(now));
+        let vmid = VMIDS.assign(self.index, &vcpu.vm.vmid, cpu::vmid_bits(), tlb::flush_all_guests);
+        let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
+        let mut turn =
+            RunningTurn { core: self, priority: vcpu.priority, end: now.saturating_add(self.quantum) };
+        turn.set_alarm();
+        // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
+        let mut loaded = unsafe { vcpu.context.load(vttbr) };
+        let guest_timer = self.interrupts.guest_timer;
+        let interrupts = interrupts::Interrupts::load(&vcpu.vm, vcpu.index, guest_timer, loaded.interface());
+        let mut guest = Guest {
+            vm: &vcpu.vm,
+            index: usize::from(vcpu.index),
+            vcpu: loaded,
+            interrupts,
+            exits: &mut vcpu.exits,
+        };
+        let reason = guest.run(&mut turn);
+        let Guest { mut vcpu, interrupts, .. } = guest;
+        interrupts.unload(vcpu.interface());
+        reason
     }
 
-    fn handle_interrupts(&mut self) {
+    /// Handles what is pending. Returns whether the virtual timer of the guest that has the core was among it.
+    fn handle_interrupts(&self) -> bool {
+        let mut guest_timer = false;
         gic::for_each_pending(|intid| {
+            if intid == self.interrupts.guest_timer {
+                guest_timer = true;
+                return Handled::ByGuest;
+            }
             if intid == self.interrupts.timer {
                 timer::set_alarm(None);
             } else if Some(intid) == self.interrupts.uart {
-                self.receive();
+                fleet::receive();
             }
+            Handled::Done
         });
-    }
-
-    fn receive(&self) {
-        if let Some(vm) = self.scheduler.focus() {
-            vm.console.receive();
-        }
+        guest_timer
     }
 }
 
-/// Runs a vCPU until it gives the core back.
-fn run_loaded(vm: &Vm, mut vcpu: LoadedVcpu<'_>, exits: &mut u64) -> Turn {
-    loop {
-        *exits += 1;
-        match vcpu.run() {
-            Exit::Hypercall => {
-                if let Flow::Exit(code) = hypercall::call(vm, vcpu.registers()) {
-                    return Turn::Exit(code);
-                }
-            }
-            Exit::SecureCall if hypercall::is_secure_call(vcpu.registers()) => {
-                vcpu.skip_instruction();
-                hypercall::secure_call(vcpu.registers());
-            }
-            Exit::SecureCall | Exit::Undefined => vcpu.inject_undefined(),
-            Exit::Fp => vcpu.enable_fp(),
-            Exit::Wait => return Turn::Wait(timer::guest_deadline()),
-            Exit::Yield => return Turn::Yield,
-            Exit::Interrupt => return Turn::Interrupt,
-            Exit::Fault(syndrome) => {
-                let (ipa, address) = vcpu.fault_address(syndrome);
-                return Turn::Crash(Crash::Fault { syndrome, ipa, address });
-            }
-            Exit::Unhandled(vector) => {
-                let (syndrome, pc, address) = vcpu.own_exception();
-                return Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address });
-            }
-            Exit::SystemError(syndrome) => return Turn::Crash(Crash::SystemError(syndrome)),
+/// A turn as it goes on.
+struct RunningTurn<'a> {
+    core: &'a Core,
+    priority: u8,
+    /// When it is over if an equal waits.
+    end: u64,
+}
+
+impl RunningTurn<'_> {
+    /// Whether the turn is over, after an interrupt.
+    fn is_over(&mut self, vm: &Vm) -> bool {
+        if vm.ending().is_some() {
+            return true;
         }
+        let now = timer::now();
+        let mut queue = scheduler::queue(self.core.index).lock();
+        queue.wake_due(now);
+        let over = match queue.ready_priority() {
+            Some(priority) if priority == self.priority => now >= self.end,
+            Some(priority) => priority > self.priority,
+            None => false,
+        };
+        drop(queue);
+        if !over {
+            self.set_alarm();
+        }
+        over
+    }
+
+    /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
+    fn set_alarm(&self) {
+        let queue = scheduler::queue(self.core.index).lock();
+        let end = queue.ready_priority().filter(|priority| *priority == self.priority).map(|_| self.end);
+        timer::set_alarm(scheduler::earlier(end, queue.deadline()));
+    }
+}
+
+/// Sets a vCPU aside that has turned itself off.
+fn switch_off(vcpu: Box<Vcpu>) {
+    let vm = vcpu.vm.clone();
+    vm.off.lock().push(vcpu);
+    // If the VM has ended meanwhile, nobody will come for it.
+    if vm.ending().is_some() {
+        retire_off(&vm);
+    }
+}
+
+/// Takes out a vCPU whose VM ends, and sees to it that the others come out as well.
+fn end(vcpu: Box<Vcpu>) {
+    if vcpu.vm.links.len() > 1 {
+        for index in (0..).take(vcpu.vm.links.len()) {
+            scheduler::wake(&vcpu.vm, index);
+        }
+        scheduler::kick_all();
+        retire_off(&vcpu.vm);
+    }
+    fleet::retire(vcpu);
+}
+
+/// Takes out the vCPUs of a VM that are off.
+fn retire_off(vm: &Vm) {
+    while let Some(vcpu) = { vm.off.lock().pop() } {
+        fleet::retire(vcpu);
+    }
+}
+
+/// A vCPU that has the core.
+struct Guest<'a> {
+    vm: &'a Vm,
+    /// Its number in the VM.
+    index: usize,
+    vcpu: LoadedVcpu<'a>,
+    interrupts: interrupts::Interrupts<'a>,
+    exits: &'a mut u64,
+}
+
+impl Guest<'_> {
+    /// Runs it until it gives the core back.
+    fn run(&mut self, turn: &mut RunningTurn<'_>) -> Turn {
+        loop {
+            *self.exits += 1;
+            let end = match self.vcpu.run() {
+                Exit::Hypercall => match hypercall::call(self.vm, self.vcpu.registers()) {
+                    Flow::Continue => None,
+                    Flow::Exit(code) => {
+                        self.vm.end(code);
+                        Some(Turn::End)
+                    }
+                    Flow::Secure => self.secure_call(),
+                },
+                Exit::SecureCall if hypercall::is_secure_call(self.vcpu.registers()) => {
+                    self.vcpu.skip_instruction();
+                    self.secure_call()
+                }
+                Exit::SecureCall | Exit::Undefined => {
+                    self.vcpu.inject_undefined();
+                    None
+                }
+                Exit::Fp => {
+                    self.vcpu.enable_fp();
+                    None
+                }
+                Exit::System(syndrome) => {
+                    traps::system_register(
+                        self.vm,
+                        self.index,
+                        &mut self.vcpu,
+                        &mut self.interrupts,
+                        syndrome,
+                    );
+                    None
+                }
+                Exit::Wait => self.wait(),
+                Exit::Yield => Some(Turn::Yield),
+                Exit::Interrupt => self.interrupt(turn),
+                Exit::Fault(syndrome) => self.fault(syndrome),
+                Exit::Unhandled(vector) => {
+                    let (syndrome, pc, address) = self.vcpu.own_exception();
+                    Some(Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address }))
+                }
+                Exit::SystemError(syndrome) => Some(Turn::Crash(Crash::SystemError(syndrome))),
+            };
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    fn interrupt(&mut self, turn: &mut RunningTurn<'_>) -> Option<Turn> {
+        if turn.core.handle_interrupts() {
+            self.interrupts.timer_fired();
+        }
+        // Also after a maintenance interrupt, which has nothing else to say.
+        self.interrupts.look();
+        turn.is_over(self.vm).then_some(Turn::Yield)
+    }
+
+    /// `WFI`: until an interrupt is there, whether it is masked or not.
+    fn wait(&mut self) -> Option<Turn> {
+        self.interrupts.synchronise();
+        if self.interrupts.is_pending(self.vcpu.interface()) {
+            return None;
+        }
+        Some(Turn::Wait(scheduler::earlier(self.vcpu.timer_deadline(), self.vm.next_device_event())))
+    }
+
+    fn secure_call(&mut self) -> Option<Turn> {
+        let [x0, x1, x2, x3, ..] = self.vcpu.registers().x;
+        match self.vm.psci([x0, x1, x2, x3]) {
+            Outcome::Return(value) => {
+                self.vcpu.registers().x[0] = value.cast_unsigned();
+                None
+            }
+            Outcome::Wait => {
+                self.vcpu.registers().x[0] = 0;
+                self.wait()
+            }
+            Outcome::Off => Some(Turn::Off),
+            Outcome::End => Some(Turn::End),
+        }
+    }
+
+    /// An access to what stage 2 does not map, or not for that: to a device, or else a mistake.
+    fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
+        let (ipa, address) = self.vcpu.fault_address();
+        let crash = Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }));
+        if !syndrome.is_data_abort() {
+            return crash;
+        }
+        let Ok(access) = MmioAccess::decode(syndrome) else { return crash };
+        self.interrupts.synchronise();
+        let value = access.value(self.vcpu.registers());
+        let Some((value, changed)) = self.vm.access(self.index, ipa, &access, value) else { return crash };
+        if !syndrome.is_write() {
+            access.complete(self.vcpu.registers(), value);
+        }
+        self.vcpu.skip_instruction();
+        if !changed.is_empty() {
+            self.interrupts.changed(changed);
+        }
+        None
     }
 }

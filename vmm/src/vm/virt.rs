@@ -41,14 +41,22 @@ pub enum Region {
 /// There are more vCPUs than the map has room for.
 pub fn bus(gic: Version, vcpus: u32) -> Result<Bus<Region>, BusError> {
     let mut bus = Bus::new();
-    let mut add = |base, size, region| bus.add(base..base + size, region);
-    add(GICD_BASE, distributor_size(gic), Region::Distributor)?;
-    add(UART_BASE, UART_SIZE, Region::Uart)?;
-    if gic == Version::V3 {
-        add(GICR_BASE, redistributors_size(vcpus), Region::Redistributors)?;
-    }
-    add(RTC_BASE, RTC_SIZE, Region::Rtc)?;
+    bus.add(UART_BASE..UART_BASE + UART_SIZE, Region::Uart)?;
+    add_interrupt_controller(&mut bus, gic, vcpus)?;
+    bus.add(RTC_BASE..RTC_BASE + RTC_SIZE, Region::Rtc)?;
     Ok(bus)
+}
+
+/// Puts the interrupt controller alone on a bus.
+///
+/// # Errors
+/// There are more vCPUs than the map has room for.
+pub fn add_interrupt_controller(bus: &mut Bus<Region>, gic: Version, vcpus: u32) -> Result<(), BusError> {
+    bus.add(GICD_BASE..GICD_BASE + distributor_size(gic), Region::Distributor)?;
+    if gic == Version::V3 {
+        bus.add(GICR_BASE..GICR_BASE + redistributors_size(vcpus), Region::Redistributors)?;
+    }
+    Ok(())
 }
 
 const fn distributor_size(gic: Version) -> u64 {

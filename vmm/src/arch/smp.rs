@@ -1,0 +1,204 @@
+//! The other cores: how they are started, and the first instructions they execute.
+//!
+//! A core starts with its MMU and caches off, so what it reads first must have left the boot core's caches:
+//! a record for each core, which it finds by its affinity.
+
+use super::{
+    cpu,
+    entry::{GuardedStack, STACK_SIZE},
+    mmu::{self, El2Registers},
+    registers::dsb_sy,
+    timer,
+};
+use crate::platform::{Core, MAX_CORES, Psci, Start};
+use core::{
+    arch::{asm, global_asm},
+    mem::offset_of,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use smccc::{Hvc, Smc, psci};
+
+/// How long a core may take to come up, in milliseconds.
+const PATIENCE_MS: u64 = 100;
+
+/// What a core needs before it has a stack.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Record {
+    affinity: u64,
+    stack: u64,
+    index: u64,
+    registers: El2Registers,
+}
+
+/// No core has this affinity.
+const NOBODY: u64 = u64::MAX;
+
+static mut RECORDS: [Record; MAX_CORES] =
+    [Record { affinity: NOBODY, stack: 0, index: 0, registers: El2Registers::OFF }; MAX_CORES];
+
+#[unsafe(link_section = ".noinit.stack")]
+static mut STACKS: [GuardedStack<STACK_SIZE>; MAX_CORES - 1] = [const { GuardedStack::EMPTY }; MAX_CORES - 1];
+
+static ONLINE: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
+
+global_asm!(
+    r#"
+    .section .text.secondary, "ax"
+    .global secondary_entry
+secondary_entry:
+    msr     daifset, #0xf
+    mrs     x0, mpidr_el1
+    mov     x1, #0xffffff
+    movk    x1, #0xff, lsl #32
+    and     x0, x0, x1
+    adrp    x1, {records}
+    add     x1, x1, :lo12:{records}
+    mov     x2, #{count}
+1:  ldr     x3, [x1, #{affinity}]
+    cmp     x3, x0
+    b.eq    2f
+    add     x1, x1, #{size}
+    subs    x2, x2, #1
+    b.ne    1b
+    // A core that nobody asked for.
+3:  wfe
+    b       3b
+
+2:  ldr     x3, [x1, #{stack}]
+    mov     sp, x3
+    ldr     x0, [x1, #{index}]
+    ldp     x2, x3, [x1, #{registers} + {mair}]
+    msr     mair_el2, x2
+    msr     tcr_el2, x3
+    ldp     x2, x3, [x1, #{registers} + {ttbr0}]
+    msr     ttbr0_el2, x2
+    dsb     ish
+    tlbi    alle2
+    ic      iallu
+    dsb     ish
+    isb
+    msr     sctlr_el2, x3
+    isb
+    mov     x29, xzr
+    mov     x30, xzr
+    b       {main}
+    "#,
+    records = sym RECORDS,
+    count = const MAX_CORES,
+    size = const size_of::<Record>(),
+    affinity = const offset_of!(Record, affinity),
+    stack = const offset_of!(Record, stack),
+    index = const offset_of!(Record, index),
+    registers = const offset_of!(Record, registers),
+    mair = const offset_of!(El2Registers, mair),
+    ttbr0 = const offset_of!(El2Registers, ttbr0),
+    main = sym secondary_start,
+);
+
+/// The other cores' stacks.
+pub(super) fn stacks() -> *const GuardedStack<STACK_SIZE> {
+    (&raw const STACKS).cast()
+}
+
+/// What each core does once it is up.
+static mut MAIN: fn() -> ! = || unreachable!();
+
+extern "C" fn secondary_start(index: usize) -> ! {
+    cpu::adopt(index);
+    ONLINE[index].store(true, Ordering::Release);
+    // SAFETY: written before the first core was started.
+    unsafe { MAIN() }
+}
+
+/// Starts all cores but this one, each of which then calls `main`. Returns how many cores run, this one
+/// included; one that does not come up is reported and left out.
+///
+/// Cores are numbered in the order of the device tree, this one first.
+pub fn start_all(cores: &[Core], psci: Option<Psci>, main: fn() -> !) -> usize {
+    // SAFETY: no other core runs yet.
+    unsafe { MAIN = main };
+    let mut count = 1;
+    for core in cores.iter().filter(|core| core.affinity != cpu::core_id()) {
+        if count < MAX_CORES && start(core, count, psci) {
+            count += 1;
+        }
+    }
+    count
+}
+
+fn start(core: &Core, index: usize, psci: Option<Psci>) -> bool {
+    unsafe extern "C" {
+        static secondary_entry: u8;
+    }
+    let record = Record {
+        affinity: core.affinity,
+        // Core 1 has the first of them; a stack begins at its end.
+        stack: stacks().wrapping_add(index).addr() as u64,
+        index: index as u64,
+        registers: mmu::registers(),
+    };
+    // SAFETY: the slot is this core's alone; no running core looks for its affinity there.
+    unsafe { (&raw mut RECORDS).cast::<Record>().add(index).write(record) };
+    clean_to_memory();
+    let entry = (&raw const secondary_entry).addr() as u64;
+    let asked = match core.start {
+        Start::Psci => psci_cpu_on(core.affinity, entry, psci),
+        Start::SpinTable(release) => release_from_spin(release, entry),
+        Start::Unknown => false,
+    };
+    if !asked || !comes_up(index) {
+        log::error!("core {index} (affinity {:#x}) does not come up and is left out", core.affinity);
+        // SAFETY: as above. If it comes late after all, it finds no record and sleeps.
+        unsafe { (*(&raw mut RECORDS).cast::<Record>().add(index)).affinity = NOBODY };
+        clean_to_memory();
+        return false;
+    }
+    true
+}
+
+fn psci_cpu_on(affinity: u64, entry: u64, psci: Option<Psci>) -> bool {
+    match psci {
+        Some(Psci::Smc) => psci::cpu_on::<Smc>(affinity, entry, 0).is_ok(),
+        Some(Psci::Hvc) => psci::cpu_on::<Hvc>(affinity, entry, 0).is_ok(),
+        None => false,
+    }
+}
+
+/// Writes the entry address where the core looks for it (Linux' `booting.rst`, "spin-table").
+fn release_from_spin(release: u64, entry: u64) -> bool {
+    if !release.is_multiple_of(8) || !mmu::is_data(release) {
+        return false;
+    }
+    let release: *mut u64 = core::ptr::with_exposed_provenance_mut(usize::try_from(release).unwrap_or(0));
+    // SAFETY: mapped as data, aligned, and kept from the frame allocator: the device tree reserves it.
+    unsafe {
+        release.write_volatile(entry);
+        asm!("dc civac, {}", "dsb sy", "sev", in(reg) release, options(nostack));
+    }
+    true
+}
+
+fn comes_up(index: usize) -> bool {
+    let deadline = timer::now() + timer::frequency() * PATIENCE_MS / 1000;
+    while timer::now() < deadline {
+        if ONLINE[index].load(Ordering::Acquire) {
+            return true;
+        }
+        core::hint::spin_loop();
+    }
+    false
+}
+
+/// Cleans the records to the point of coherency, where a core without caches reads them.
+fn clean_to_memory() {
+    for record in 0..MAX_CORES {
+        let record = (&raw const RECORDS).cast::<Record>().wrapping_add(record);
+        for line in 0..size_of::<Record>().div_ceil(64) {
+            let line = record.cast::<u8>().wrapping_add(64 * line);
+            // SAFETY: cleaning a line changes no value that anyone can see.
+            unsafe { asm!("dc cvac, {}", in(reg) line, options(nostack)) };
+        }
+    }
+    dsb_sy();
+}

@@ -1,0 +1,153 @@
+//! What a VM has besides memory and vCPUs: an interrupt controller and, on the `virt` machine, devices.
+
+use super::{Vm, virt::Region};
+use crate::{
+    arch::timer,
+    devices::{
+        Bus, Device, Width,
+        access::{Direction, MmioAccess},
+        pl011::Pl011,
+        pl031::Pl031,
+        vgic::VcpuSet,
+    },
+};
+use core::num::NonZeroU64;
+use spin::Mutex;
+use tinyvmm_abi::virt::{GICR_SIZE, RTC_INTID, UART_INTID};
+
+/// The devices of a VM.
+pub struct Board {
+    /// What is where.
+    pub bus: Bus<Region>,
+    /// The devices of a `virt` machine.
+    devices: Option<Mutex<Devices>>,
+}
+
+struct Devices {
+    uart: Pl011,
+    rtc: Pl031,
+}
+
+impl Board {
+    /// An interrupt controller alone.
+    #[must_use]
+    pub fn tiny(bus: Bus<Region>) -> Self {
+        Self { bus, devices: None }
+    }
+
+    /// All of the `virt` machine. Its clock begins with the epoch, as nobody knows better.
+    #[must_use]
+    pub fn virt(bus: Bus<Region>) -> Self {
+        let frequency = NonZeroU64::new(timer::frequency()).unwrap_or(NonZeroU64::MIN);
+        let devices = Devices { uart: Pl011::new(), rtc: Pl031::new(0, timer::now(), frequency) };
+        Self { bus, devices: Some(Mutex::new(devices)) }
+    }
+}
+
+impl Vm {
+    /// Carries out a guest's access to a device. Returns what a load gets, and the vCPUs that must look at their
+    /// interrupts; `None` if there is no device.
+    #[inline]
+    pub fn access(
+        &self,
+        vcpu: usize,
+        address: u64,
+        access: &MmioAccess,
+        value: u64,
+    ) -> Option<(u64, VcpuSet)> {
+        let (region, offset) = self.board.bus.find(address, access.width)?;
+        let width = access.width;
+        let read = access.direction == Direction::Read;
+        Some(match region {
+            Region::Distributor if read => {
+                (self.vgic.lock().distributor_read(vcpu, offset, width), VcpuSet::EMPTY)
+            }
+            Region::Distributor => (0, self.vgic.lock().distributor_write(vcpu, offset, width, value)),
+            Region::Redistributors => self.redistributor(offset, access, value),
+            Region::Uart => self.uart(offset, width, (!read).then_some(value)),
+            Region::Rtc => self.rtc(offset, width, (!read).then_some(value)),
+        })
+    }
+
+    fn redistributor(&self, offset: u64, access: &MmioAccess, value: u64) -> (u64, VcpuSet) {
+        let frame = usize::try_from(offset / GICR_SIZE).unwrap_or(usize::MAX);
+        let (offset, width) = (offset % GICR_SIZE, access.width);
+        let mut vgic = self.vgic.lock();
+        match access.direction {
+            Direction::Read => (vgic.redistributor_read(frame, offset, width), VcpuSet::EMPTY),
+            Direction::Write => (0, vgic.redistributor_write(frame, offset, width, value)),
+        }
+    }
+
+    fn uart(&self, offset: u64, width: Width, written: Option<u64>) -> (u64, VcpuSet) {
+        let Some(devices) = &self.board.devices else { return (0, VcpuSet::EMPTY) };
+        let mut devices = devices.lock();
+        let uart = &mut devices.uart;
+        let before = uart.interrupt_level();
+        let value = transfer(uart, offset, width, written);
+        let sent = uart.take_transmitted();
+        self.console.feed(uart);
+        let level = uart.interrupt_level();
+        drop(devices);
+        sent.into_iter().for_each(|byte| self.write(&[byte]));
+        (value, self.set_line(UART_INTID, before, level))
+    }
+
+    fn rtc(&self, offset: u64, width: Width, written: Option<u64>) -> (u64, VcpuSet) {
+        let Some(devices) = &self.board.devices else { return (0, VcpuSet::EMPTY) };
+        let mut devices = devices.lock();
+        let rtc = &mut devices.rtc;
+        let before = rtc.interrupt_level();
+        rtc.advance(timer::now());
+        let value = transfer(rtc, offset, width, written);
+        let level = rtc.interrupt_level();
+        drop(devices);
+        (value, self.set_line(RTC_INTID, before, level))
+    }
+
+    /// Tells the controller of an interrupt line that may have changed.
+    fn set_line(&self, intid: u32, before: bool, level: bool) -> VcpuSet {
+        if before == level {
+            return VcpuSet::EMPTY;
+        }
+        self.vgic.lock().set_spi_level(intid, level)
+    }
+
+    /// Moves console input to the UART, if the VM has one. Returns the vCPUs that must look.
+    pub fn feed_uart(&self) -> VcpuSet {
+        let Some(devices) = &self.board.devices else { return VcpuSet::EMPTY };
+        let mut devices = devices.lock();
+        let before = devices.uart.interrupt_level();
+        self.console.feed(&mut devices.uart);
+        let level = devices.uart.interrupt_level();
+        drop(devices);
+        self.set_line(UART_INTID, before, level)
+    }
+
+    /// When the real-time clock raises its interrupt, in ticks.
+    pub fn next_device_event(&self) -> Option<u64> {
+        self.board.devices.as_ref()?.lock().rtc.next_event()
+    }
+
+    /// Raises the interrupts of devices whose time has come.
+    pub fn advance_devices(&self, now: u64) -> VcpuSet {
+        let Some(devices) = &self.board.devices else { return VcpuSet::EMPTY };
+        let mut devices = devices.lock();
+        let before = devices.rtc.interrupt_level();
+        devices.rtc.advance(now);
+        let level = devices.rtc.interrupt_level();
+        drop(devices);
+        self.set_line(RTC_INTID, before, level)
+    }
+}
+
+/// Reads a register, or writes it if there is a value for it.
+fn transfer(device: &mut impl Device, offset: u64, width: Width, written: Option<u64>) -> u64 {
+    match written {
+        None => device.read(offset, width),
+        Some(value) => {
+            device.write(offset, width, value);
+            0
+        }
+    }
+}
