@@ -230,17 +230,26 @@ impl LoadedVcpu<'_> {
     #[inline]
     pub fn run(&mut self) -> Exit {
         // SAFETY: this value says that the vCPU is loaded.
-        match unsafe { world_switch::enter(&raw mut self.context.registers) } {
-            Vector::Synchronous => self.decode(Syndrome(read_register!("esr_el2"))),
-            Vector::Irq | Vector::Fiq => Exit::Interrupt,
-            Vector::SError => Exit::SystemError(Syndrome(read_register!("esr_el2"))),
+        let vector = unsafe { world_switch::enter(&raw mut self.context.registers) };
+        let syndrome = Syndrome(read_register!("esr_el2"));
+        // What a guest does most often is found with one comparison.
+        if vector == Vector::Synchronous && syndrome == Syndrome::HYPERCALL {
+            return Exit::Hypercall;
         }
+        self.decode(vector, syndrome)
     }
 
     #[inline]
-    fn decode(&mut self, syndrome: Syndrome) -> Exit {
+    fn decode(&mut self, vector: Vector, syndrome: Syndrome) -> Exit {
+        match vector {
+            Vector::Synchronous => self.decode_synchronous(syndrome),
+            Vector::Irq | Vector::Fiq => Exit::Interrupt,
+            Vector::SError => Exit::SystemError(syndrome),
+        }
+    }
+
+    fn decode_synchronous(&mut self, syndrome: Syndrome) -> Exit {
         match syndrome.class() {
-            class::HVC if syndrome.immediate() == 0 => Exit::Hypercall,
             class::HVC => self.decode_hvc(syndrome.immediate()),
             class::SMC if syndrome.immediate() == 0 => Exit::SecureCall,
             class::WAIT => {

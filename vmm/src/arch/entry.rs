@@ -43,19 +43,32 @@ _start:
     stp     xzr, xzr, [x0], #16
     b       2b
 
-    // Apply the R_AARCH64_RELATIVE relocations, the only kind in a static position independent image.
+    // Relocate: add the image's address to every word that holds one. The table is in the RELR format: an even
+    // entry is the offset of such a word; an odd one is a bitmap of the 63 words that follow the last one.
 3:  adrp    x0, _start
-    adrp    x1, __rela_start
-    add     x1, x1, :lo12:__rela_start
-    adrp    x2, __rela_end
-    add     x2, x2, :lo12:__rela_end
+    adrp    x1, __relr_start
+    add     x1, x1, :lo12:__relr_start
+    adrp    x2, __relr_end
+    add     x2, x2, :lo12:__relr_end
 4:  cmp     x1, x2
     b.hs    5f
-    ldp     x3, x4, [x1], #16       // offset, type
-    ldr     x5, [x1], #8            // addend
+    ldr     x3, [x1], #8
+    tbnz    x3, #0, 6f
+    add     x4, x0, x3
+    ldr     x5, [x4]
     add     x5, x5, x0
-    str     x5, [x0, x3]
+    str     x5, [x4], #8
     b       4b
+6:  mov     x6, x4
+    add     x4, x4, #(63 * 8)
+7:  lsr     x3, x3, #1
+    cbz     x3, 4b
+    tbz     x3, #0, 8f
+    ldr     x5, [x6]
+    add     x5, x5, x0
+    str     x5, [x6]
+8:  add     x6, x6, #8
+    b       7b
 
 5:  adrp    x1, {stack}
     add     x1, x1, :lo12:{stack}

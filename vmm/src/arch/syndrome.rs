@@ -27,6 +27,9 @@ pub mod class {
 }
 
 impl Syndrome {
+    /// `HVC #0`: its class, and the bit that says that the instruction has 32 bits.
+    pub const HYPERCALL: Self = Self(class::HVC << 26 | 1 << 25);
+
     /// The exception class.
     #[must_use]
     pub const fn class(self) -> u64 {

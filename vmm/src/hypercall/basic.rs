@@ -13,12 +13,14 @@ pub(super) fn exit_code(code: u64) -> u8 {
 }
 
 /// PUTCHAR.
+#[inline(never)]
 pub(super) fn putchar(vm: &Vm, byte: u64) -> u64 {
     vm.write_text(&byte.to_le_bytes()[..1]);
     0
 }
 
 /// PUTS.
+#[inline(never)]
 pub(super) fn puts(vm: &Vm, address: u64) -> Result<u64, Errno> {
     let text = vm.memory.check_from(address, PUTS_MAX + 1)?;
     let length = length_to_nul(vm, text.len(), address)?;

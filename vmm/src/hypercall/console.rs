@@ -7,6 +7,7 @@ use crate::{console, vm::Vm};
 const MAX_WRITE: u64 = 4096;
 
 /// WRITE.
+#[inline(never)]
 pub(super) fn write(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
     let mut rest = vm.memory.check(address, len)?.truncate(MAX_WRITE);
     let written = rest.len();
@@ -20,6 +21,7 @@ pub(super) fn write(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
 }
 
 /// READ.
+#[inline(never)]
 pub(super) fn read(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
     let mut rest = vm.memory.check(address, len)?;
     let mut buffer = [0; CHUNK];
@@ -38,11 +40,13 @@ pub(super) fn read(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
 }
 
 /// POLL.
+#[inline(never)]
 pub(super) fn poll(vm: &Vm) -> u64 {
     vm.console.waiting() as u64
 }
 
 /// SIZE.
+#[inline(never)]
 pub(super) fn size() -> u64 {
     let (rows, columns) = console::size();
     u64::from(rows) << 16 | u64::from(columns)

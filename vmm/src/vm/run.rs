@@ -132,11 +132,13 @@ impl Core {
             index: usize::from(vcpu.index),
             vcpu: loaded,
             interrupts,
-            exits: &mut vcpu.exits,
+            exits: vcpu.exits,
         };
         let reason = guest.run(&mut turn);
-        let Guest { mut vcpu, interrupts, .. } = guest;
-        interrupts.unload(vcpu.interface());
+        let Guest { vcpu: mut loaded, interrupts, exits, .. } = guest;
+        interrupts.unload(loaded.interface());
+        drop(loaded);
+        vcpu.exits = exits;
         reason
     }
 
@@ -232,59 +234,67 @@ struct Guest<'a> {
     index: usize,
     vcpu: LoadedVcpu<'a>,
     interrupts: interrupts::Interrupts<'a>,
-    exits: &'a mut u64,
+    exits: u64,
 }
 
 impl Guest<'_> {
     /// Runs it until it gives the core back.
+    #[inline(never)]
     fn run(&mut self, turn: &mut RunningTurn<'_>) -> Turn {
         loop {
-            *self.exits += 1;
+            self.exits += 1;
             let end = match self.vcpu.run() {
                 Exit::Hypercall => match hypercall::call(self.vm, self.vcpu.registers()) {
-                    Flow::Continue => None,
-                    Flow::Exit(code) => {
-                        self.vm.end(code);
-                        Some(Turn::End)
-                    }
+                    Flow::Continue => continue,
+                    Flow::Exit(code) => self.exit(code),
                     Flow::Secure => self.secure_call(),
                 },
-                Exit::SecureCall if hypercall::is_secure_call(self.vcpu.registers()) => {
-                    self.vcpu.skip_instruction();
-                    self.secure_call()
-                }
-                Exit::SecureCall | Exit::Undefined => {
-                    self.vcpu.inject_undefined();
-                    None
-                }
-                Exit::Fp => {
-                    self.vcpu.enable_fp();
-                    None
-                }
-                Exit::System(syndrome) => {
-                    traps::system_register(
-                        self.vm,
-                        self.index,
-                        &mut self.vcpu,
-                        &mut self.interrupts,
-                        syndrome,
-                    );
-                    None
-                }
-                Exit::Wait => self.wait(),
-                Exit::Yield => Some(Turn::Yield),
-                Exit::Interrupt => self.interrupt(turn),
                 Exit::Fault(syndrome) => self.fault(syndrome),
-                Exit::Unhandled(vector) => {
-                    let (syndrome, pc, address) = self.vcpu.own_exception();
-                    Some(Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address }))
-                }
-                Exit::SystemError(syndrome) => Some(Turn::Crash(Crash::SystemError(syndrome))),
+                exit => self.handle(exit, turn),
             };
             if let Some(end) = end {
                 return end;
             }
         }
+    }
+
+    /// Handles what is rarer than hypercalls and accesses to devices.
+    #[inline(never)]
+    fn handle(&mut self, exit: Exit, turn: &mut RunningTurn<'_>) -> Option<Turn> {
+        match exit {
+            Exit::Hypercall => None,
+            Exit::SecureCall if hypercall::is_secure_call(self.vcpu.registers()) => {
+                self.vcpu.skip_instruction();
+                self.secure_call()
+            }
+            Exit::SecureCall | Exit::Undefined => {
+                self.vcpu.inject_undefined();
+                None
+            }
+            Exit::Fp => {
+                self.vcpu.enable_fp();
+                None
+            }
+            Exit::System(syndrome) => {
+                traps::system_register(self.vm, self.index, &mut self.vcpu, &mut self.interrupts, syndrome);
+                None
+            }
+            Exit::Wait => self.wait(),
+            Exit::Yield => Some(Turn::Yield),
+            Exit::Interrupt => self.interrupt(turn),
+            Exit::Fault(syndrome) => self.fault(syndrome),
+            Exit::Unhandled(vector) => {
+                let (syndrome, pc, address) = self.vcpu.own_exception();
+                Some(Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address }))
+            }
+            Exit::SystemError(syndrome) => Some(Turn::Crash(Crash::SystemError(syndrome))),
+        }
+    }
+
+    #[cold]
+    fn exit(&mut self, code: u8) -> Option<Turn> {
+        self.vm.end(code);
+        Some(Turn::End)
     }
 
     fn interrupt(&mut self, turn: &mut RunningTurn<'_>) -> Option<Turn> {
@@ -305,6 +315,7 @@ impl Guest<'_> {
         Some(Turn::Wait(scheduler::earlier(self.vcpu.timer_deadline(), self.vm.next_device_event())))
     }
 
+    #[inline(never)]
     fn secure_call(&mut self) -> Option<Turn> {
         let [x0, x1, x2, x3, ..] = self.vcpu.registers().x;
         match self.vm.psci([x0, x1, x2, x3]) {
@@ -322,6 +333,7 @@ impl Guest<'_> {
     }
 
     /// An access to what stage 2 does not map, or not for that: to a device, or else a mistake.
+    #[inline(never)]
     fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
         let (ipa, address) = self.vcpu.fault_address();
         let crash = Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }));
