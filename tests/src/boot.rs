@@ -23,6 +23,8 @@ pub(crate) struct Vm {
     memory: String,
     args: Vec<String>,
     priority: u8,
+    machine: String,
+    vcpus: u32,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -35,6 +37,8 @@ impl Vm {
             memory: "1MiB".into(),
             args: vec![],
             priority: 8,
+            machine: "tiny".into(),
+            vcpus: 1,
             files: vec![],
         }
     }
@@ -54,6 +58,16 @@ impl Vm {
         Self { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..self }
     }
 
+    /// Is a machine of this kind.
+    pub(crate) fn machine(self, machine: &str) -> Self {
+        Self { machine: machine.into(), ..self }
+    }
+
+    /// Has this many vCPUs.
+    pub(crate) fn vcpus(self, vcpus: u32) -> Self {
+        Self { vcpus, ..self }
+    }
+
     /// Has this priority instead of the usual one.
     pub(crate) fn priority(self, priority: u8) -> Self {
         Self { priority, ..self }
@@ -67,12 +81,12 @@ impl Vm {
 
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
-        let Self { name, image, memory, args, priority, .. } = self;
+        let Self { name, image, memory, args, priority, machine, vcpus, .. } = self;
         let head = format!(
-            "[[vm]]\nname = {name:?}\nmachine = \"tiny\"\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\n"
+            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\n"
         );
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
-        head + "[vm.files]\n" + &files.collect::<String>()
+        if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }
     }
 
     fn file_name(&self, path: &str) -> String {

@@ -45,14 +45,15 @@ const CRASHES: &[(&str, &[&str])] = &[
 /// What a VM may survive or not; no one else may notice.
 const CONTAINED: &[&str] = &[
     "secure-monitor-call",
-    "psci-cpu-off",
-    "psci-system-off",
     "wait-for-event",
     "return-to-el0",
     "own-page-tables-nowhere",
     "virtual-timer-storm",
     "physical-timer-storm",
 ];
+
+/// What ends a VM in good order: the last vCPU, or the VM itself, is turned off.
+const SWITCHED_OFF: &[&str] = &["psci-cpu-off", "psci-system-off"];
 
 /// What never ends by itself.
 const ENDLESS: &[&str] = &["loop-for-ever", "wait-for-ever", "fault-in-a-loop", "hypercalls-for-ever"];
@@ -82,6 +83,9 @@ pub(crate) fn tests() -> Vec<Trial> {
     );
     tests.extend(
         CONTAINED.iter().map(|case| test(format!("contained::{case}"), || contained(misbehave(case)))),
+    );
+    tests.extend(
+        SWITCHED_OFF.iter().map(|case| test(format!("off::{case}"), || switched_off(misbehave(case)))),
     );
     tests.extend(ENDLESS.iter().map(|case| test(format!("endless::{case}"), || endless(misbehave(case)))));
     tests.extend(SYSTEM_REGISTERS.iter().map(|group| {
@@ -127,6 +131,11 @@ fn contained(suspect: Vm) -> Result<()> {
     console.of_vm_is("witness", &WITNESS_LINES)?;
     let survived = console.output.contains("[suspect] after");
     console.ends_with(if survived { 0 } else { 70 }).map(drop)
+}
+
+fn switched_off(suspect: Vm) -> Result<()> {
+    let console = run(&[suspect, witness()])?;
+    console.of_vm_is("witness", &WITNESS_LINES)?.of_vm_is("suspect", &["before"])?.ends_with(0).map(drop)
 }
 
 fn endless(suspect: Vm) -> Result<()> {

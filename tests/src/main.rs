@@ -11,6 +11,7 @@ mod dialogue;
 mod failure;
 mod faults;
 mod hypercalls;
+mod interrupts;
 mod isolation;
 mod machine;
 mod process;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         failure::tests(),
         faults::tests(),
         hypercalls::tests(),
+        interrupts::tests(),
         isolation::tests(),
         machine::tests(),
         python::tests(),

@@ -1,6 +1,8 @@
 //! What the test guests share.
 #![no_std]
 
+pub mod gic;
+
 use core::time::Duration;
 
 use guest_rt::{info, time};

@@ -327,6 +327,7 @@ impl LoadedVcpu<'_> {
 impl Drop for LoadedVcpu<'_> {
     fn drop(&mut self) {
         self.context.el1.save();
+        timer::stop_guest();
         if self.owns_fp {
             // SAFETY: FP/SIMD does not trap while this vCPU owns it.
             unsafe { world_switch::save_fp(&raw mut self.context.fp) };

@@ -100,7 +100,8 @@ mod tests {
         // MSR S3_0_C12_C11_5, XZR (ICC_SGI1R_EL1).
         let access = SystemAccess::decode(Syndrome(3 << 20 | 5 << 17 | 12 << 10 | 31 << 5 | 11 << 1));
         assert_eq!(access.register, Register::new(3, 0, 12, 11, 5));
-        let mut registers = GuestRegisters { x: [9; 31], ..GuestRegisters::default() };
+        let mut registers = GuestRegisters::default();
+        registers.x = [9; 31];
         assert_eq!(access.value(&registers), 0);
         access.complete(&mut registers, 1);
         assert_eq!(registers.x, [9; 31]);

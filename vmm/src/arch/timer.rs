@@ -25,6 +25,13 @@ pub fn guest_is_due() -> bool {
     read_register!("cntv_ctl_el0") & ENABLE_MASK_STATUS == ENABLED_AND_DUE
 }
 
+/// Stops the virtual timer: the vCPU that it belonged to has lost the core.
+pub(super) fn stop_guest() {
+    // SAFETY: the vCPU's own value is saved.
+    unsafe { super::registers::write_register!("cntv_ctl_el0", 0) };
+    isb();
+}
+
 /// Raises EL2's timer interrupt when the clock reaches `deadline`, or never.
 pub fn set_alarm(deadline: Option<u64>) {
     let Some(deadline) = deadline else {

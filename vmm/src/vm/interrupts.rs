@@ -126,9 +126,10 @@ impl<'a> Interrupts<'a> {
         notify(self.vm, vcpus.difference(VcpuSet::one(self.vcpu)));
     }
 
-    /// Looks again if another core says that something has changed.
+    /// Looks again if another core says that something has changed, or if there may be room in the list registers
+    /// for what had none: a maintenance interrupt says no more than that.
     pub(super) fn look(&mut self) {
-        if self.vm.links[self.vcpu].take_stale() {
+        if self.fill.more() || self.vm.links[self.vcpu].take_stale() {
             self.update();
         }
     }

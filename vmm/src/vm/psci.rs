@@ -1,11 +1,10 @@
 //! PSCI for guests: turning vCPUs and the VM on and off.
 
-use super::{Vcpu, Vm, virt};
+use super::{Vm, virt};
 use crate::{
     hypercall::psci::{Action, Affinity, AffinityGroup, AffinityState, ReturnCode},
     scheduler,
 };
-use alloc::boxed::Box;
 
 /// What becomes of the calling vCPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +74,8 @@ impl Vm {
         if members == 0 {
             return ReturnCode::InvalidParameters.value();
         }
-        let is_member = |vcpu: &&Box<Vcpu>| group.contains(Affinity::of_mpidr(vcpu.context.mpidr()));
-        let off = self.off.lock().iter().filter(is_member).count();
+        let off = self.off.lock();
+        let off = off.iter().filter(|vcpu| group.contains(Affinity::of_mpidr(vcpu.context.mpidr()))).count();
         if off == members { AffinityState::Off.value() } else { AffinityState::On.value() }
     }
 }

@@ -91,7 +91,10 @@ impl Core {
         timer::set_alarm(scheduler::queue(self.index).lock().deadline());
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
-        self.handle_interrupts();
+        if self.handle_interrupts() {
+            // It was raised before the vCPU lost the core, which will find it due again.
+            gic::set_active(self.interrupts.guest_timer, false);
+        }
     }
 
     fn run(&self, mut vcpu: Box<Vcpu>) {
@@ -152,6 +155,8 @@ impl Core {
             }
             if intid == self.interrupts.timer {
                 timer::set_alarm(None);
+            } else if Some(intid) == self.interrupts.maintenance {
+                gic::interface::silence_maintenance();
             } else if Some(intid) == self.interrupts.uart {
                 fleet::receive();
             }
@@ -198,11 +203,17 @@ impl RunningTurn<'_> {
     }
 }
 
-/// Sets a vCPU aside that has turned itself off.
+/// Sets a vCPU aside that has turned itself off. A VM ends with the last one, for none is left to turn another
+/// on.
 fn switch_off(vcpu: Box<Vcpu>) {
     let vm = vcpu.vm.clone();
-    vm.off.lock().push(vcpu);
-    // If the VM has ended meanwhile, nobody will come for it.
+    let mut off = vm.off.lock();
+    off.push(vcpu);
+    if off.len() == vm.links.len() {
+        vm.end(0);
+    }
+    drop(off);
+    // If the VM has ended, nobody else will come for it.
     if vm.ending().is_some() {
         retire_off(&vm);
     }
@@ -301,7 +312,6 @@ impl Guest<'_> {
         if turn.core.handle_interrupts() {
             self.interrupts.timer_fired();
         }
-        // Also after a maintenance interrupt, which has nothing else to say.
         self.interrupts.look();
         turn.is_over(self.vm).then_some(Turn::Yield)
     }
@@ -335,7 +345,7 @@ impl Guest<'_> {
     /// An access to what stage 2 does not map, or not for that: to a device, or else a mistake.
     #[inline(never)]
     fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
-        let (ipa, address) = self.vcpu.fault_address();
+        let (ipa, address) = self.vcpu.fault_address(syndrome);
         let crash = Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }));
         if !syndrome.is_data_abort() {
             return crash;

@@ -6,7 +6,7 @@
 //! one has it; the list registers are not part of it, for what they hold goes back into the VM's
 //! distributor.
 
-use super::super::registers::{read_register, write_register};
+use super::super::registers::{isb, read_register, write_register};
 use crate::{
     arch::context::InterruptInterface,
     devices::vgic::{Fill, ListRegister},
@@ -156,6 +156,20 @@ pub fn request_maintenance(fill: Fill) {
         // SAFETY: the guest's interrupts only.
         None => unsafe { write_register!("ich_hcr_el2", u64::from(value)) },
     }
+}
+
+/// Takes the request for a maintenance interrupt back, which is asserted until then.
+pub fn silence_maintenance() {
+    const REQUESTS: u32 = NONE_PENDING | ENDED_UNLISTED;
+    match control() {
+        Some(control) => control.hcr.set(control.hcr.get() & !REQUESTS),
+        None => {
+            let value = read_register!("ich_hcr_el2") & !u64::from(REQUESTS);
+            // SAFETY: the guest's interrupts only.
+            unsafe { write_register!("ich_hcr_el2", value) };
+        }
+    }
+    isb();
 }
 
 /// Interrupts that the guest has ended and that are in no list register.
