@@ -180,7 +180,11 @@ fn time() -> Result<()> {
 fn demonstration() -> Result<()> {
     let draft = xtask::bundle::Draft::manifest(&root().join("images/demo.toml"))?;
     let console = crate::boot::run_bundle(&draft.pack(&crate::boot::products()?)?)?;
-    console.ends_with(0)?.of_vm_is("vm2", &["0 + 2 + 4 + 6 + 8 = 20"])?.shows("[vm1] Hello\n")?;
+    console
+        .ends_with(0)?
+        .shows("[vm2] 0 + 2 + 4 + 6 + 8 = 20\n")?
+        .shows("[vm2] 1 + 3 + 5 + 7 + 9 = 25\n")?
+        .shows("[vm1] Hello\n")?;
     console.shows("[rust] Hello from Rust\n")?.shows("[rust] squares: 1 4 9 ")?;
     console.of_vm_is("python", &["Python counts 1", "Python counts 2", "Python counts 3"]).map(drop)
 }
