@@ -47,8 +47,9 @@ pub struct Run {
 const AFTER_HELP: &str = "\
 Options come before the program; everything after a script's name is for the script (its sys.argv).
 
-In a terminal every key goes to the VM, Ctrl-C too. Ctrl-A X leaves (exit code 0), Ctrl-A Ctrl-A sends a Ctrl-A.
-Other input (a pipe, a file) goes to the VM as it is, then one Ctrl-D for its end: EOFError for Python's input().
+In a terminal every key goes to the VM, Ctrl-C too, but for Ctrl-A and the key after it: Ctrl-A X leaves (exit code 0),
+Ctrl-A 1 to 9 selects the VM that gets what is typed, Ctrl-A M opens the monitor, Ctrl-A A sends a Ctrl-A, Ctrl-A ? shows
+all this. Other input (a pipe, a file) goes to the VM as it is, then one Ctrl-D for its end: EOFError for Python's input().
 
 Examples:
   cargo xtask run                                  Python's interactive prompt
@@ -120,7 +121,9 @@ impl Run {
     fn bootargs(&self) -> String {
         let loglevel = self.loglevel.as_ref().map(|level| format!("loglevel={level}"));
         let console = terminal::size().map(|(rows, columns)| format!("console={rows}x{columns}"));
-        loglevel.into_iter().chain(console).collect::<Vec<_>>().join(" ")
+        // A program that types means every byte.
+        let escape = (!stdin().is_terminal()).then(|| "escape=off".to_owned());
+        loglevel.into_iter().chain(console).chain(escape).collect::<Vec<_>>().join(" ")
     }
 
     fn boot(&self, products: &Products, bundle: &Path) -> Result<u8> {

@@ -7,7 +7,7 @@ use std::panic;
 use std::sync::{Mutex, Once, PoisonError};
 
 /// Tells the user of an interactive run how to get out of it.
-pub const HELP: &str = "Ctrl-A X leaves, Ctrl-A Ctrl-A sends a Ctrl-A";
+pub const HELP: &str = "Ctrl-A X leaves, Ctrl-A ? shows what else Ctrl-A does";
 
 const CTRL_A: u8 = 1;
 
@@ -64,7 +64,7 @@ pub fn size() -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// Finds the key that leaves in what is typed.
+/// Finds the key that leaves in what is typed. What else Ctrl-A does is the hypervisor's business.
 #[derive(Debug, Default)]
 pub struct Keys {
     after_ctrl_a: bool,
@@ -73,7 +73,7 @@ pub struct Keys {
 /// What came of some typed bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// These bytes are for the guest.
+    /// These bytes are for the hypervisor, most of them for a guest.
     Bytes(Vec<u8>),
     /// The user wants to leave.
     Leave,
@@ -86,9 +86,9 @@ impl Keys {
         for &byte in bytes {
             match (std::mem::take(&mut self.after_ctrl_a), byte) {
                 (true, b'x' | b'X') => return Typed::Leave,
-                (true, b'a' | b'A') => forwarded.push(CTRL_A),
+                (true, other) => forwarded.extend([CTRL_A, other]),
                 (false, CTRL_A) => self.after_ctrl_a = true,
-                (_, other) => forwarded.push(other),
+                (false, other) => forwarded.push(other),
             }
         }
         Typed::Bytes(forwarded)
@@ -100,10 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_go_to_the_guest() {
+    fn other_keys_are_passed_on() {
         let mut keys = Keys::default();
         assert_eq!(keys.typed(b"x\x03\x04\x1b[A"), Typed::Bytes(b"x\x03\x04\x1b[A".to_vec()));
-        assert_eq!(keys.typed(b"\x01\x01\x01a"), Typed::Bytes(b"\x01\x01".to_vec()));
+        let for_hypervisor = b"\x01\x01\x01a\x01m\x012\x01\x01x";
+        assert_eq!(keys.typed(for_hypervisor), Typed::Bytes(for_hypervisor.to_vec()));
     }
 
     #[test]

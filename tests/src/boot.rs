@@ -25,6 +25,7 @@ pub(crate) struct Vm {
     priority: u8,
     machine: String,
     vcpus: u32,
+    restart: String,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -39,6 +40,7 @@ impl Vm {
             priority: 8,
             machine: "tiny".into(),
             vcpus: 1,
+            restart: "never".into(),
             files: vec![],
         }
     }
@@ -73,6 +75,11 @@ impl Vm {
         Self { priority, ..self }
     }
 
+    /// Starts again after its end: `on-failure` or `always`.
+    pub(crate) fn restart(self, policy: &str) -> Self {
+        Self { restart: policy.into(), ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -81,9 +88,9 @@ impl Vm {
 
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
-        let Self { name, image, memory, args, priority, machine, vcpus, .. } = self;
+        let Self { name, image, memory, args, priority, machine, vcpus, restart, .. } = self;
         let head = format!(
-            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\n"
+            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\n"
         );
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }

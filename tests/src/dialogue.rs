@@ -38,7 +38,12 @@ impl Dialogue {
 
     /// Boots these VMs, with arguments for the hypervisor.
     pub(crate) fn start_with(vms: &[Vm], bootargs: &str) -> Result<Self> {
-        let (mut command, bundle) = boot::command(&Board::default(), &boot::bundle(vms)?, bootargs)?;
+        Self::start_on(&Board::default(), vms, bootargs)
+    }
+
+    /// Boots these VMs on a board.
+    pub(crate) fn start_on(board: &Board, vms: &[Vm], bootargs: &str) -> Result<Self> {
+        let (mut command, bundle) = boot::command(board, &boot::bundle(vms)?, bootargs)?;
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
         let keyboard = qemu.stdin.take().context("no standard input")?;
@@ -67,6 +72,21 @@ impl Dialogue {
                 Err(error) => bail!("{text:?} did not come: {error}; console:\n{}\n---", self.seen),
             }
         }
+    }
+
+    /// What is printed in the time, after what was expected before.
+    pub(crate) fn listens(&mut self, time: Duration) -> Result<String> {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.shown(&bytes),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(error) => bail!("{error}; console:\n{}\n---", self.seen),
+            }
+        }
+        let heard = self.seen[self.expected..].to_owned();
+        self.expected = self.seen.len();
+        Ok(heard)
     }
 
     /// Waits for the end.

@@ -13,6 +13,7 @@ mod faults;
 mod hypercalls;
 mod interrupts;
 mod isolation;
+mod lifecycle;
 mod machine;
 mod process;
 mod python;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         hypercalls::tests(),
         interrupts::tests(),
         isolation::tests(),
+        lifecycle::tests(),
         machine::tests(),
         python::tests(),
         repl::tests(),

@@ -36,7 +36,13 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// A VM without arguments, at its first prompt.
 fn prompt() -> Result<Dialogue> {
-    let mut dialogue = Dialogue::start(&[Vm::new("a", "micropython.elf").memory("4MiB")])?;
+    prompt_with("")
+}
+
+/// The same, with arguments for the hypervisor.
+fn prompt_with(bootargs: &str) -> Result<Dialogue> {
+    let vm = Vm::new("a", "micropython.elf").memory("4MiB");
+    let mut dialogue = Dialogue::start_with(&[vm], bootargs)?;
     dialogue.expects("MicroPython")?.expects(">>> ")?;
     Ok(dialogue)
 }
@@ -109,9 +115,9 @@ fn pastes() -> Result<()> {
     dialogue.types("def f():\r    return 8\rprint(f() * 2)\r")?.types(CTRL_D)?.expects("\n16\n>>> ").map(drop)
 }
 
-/// What tools such as mpremote use.
+/// What tools such as mpremote use: every byte is meant.
 fn raw_mode() -> Result<()> {
-    let mut dialogue = prompt()?;
+    let mut dialogue = prompt_with("escape=off")?;
     dialogue.types(CTRL_A)?.expects("raw REPL; CTRL-B to exit\n>")?;
     dialogue.types("print(3 * 4)")?.types(CTRL_D)?.expects("OK12\n\x04\x04>")?;
     dialogue.types(CTRL_B)?.expects(">>> ").map(drop)

@@ -182,6 +182,7 @@ pub fn interrupts(board: &Required<'_>, platform: &Platform<'_>) -> Interrupts {
 /// Builds all VMs of the bundle and makes them ready to run, or none.
 pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(), Error> {
     set_console_size(platform)?;
+    set_escape(platform)?;
     let bundle = Box::leak(Box::new(Bundle::parse(bundle_bytes(board)).map_err(Error::Bundle)?));
     let manifest = Box::leak(Box::new(bundle.manifest().map_err(Error::Bundle)?));
     logger::set_level(platform.bootarg("loglevel"), manifest.loglevel)
@@ -197,6 +198,15 @@ fn set_console_size(platform: &Platform<'_>) -> Result<(), Error> {
         Some(size) if !console::set_size(size) => Err(Error::Bootarg("console", "ROWSxCOLUMNS, as in 24x80")),
         _ => Ok(()),
     }
+}
+
+fn set_escape(platform: &Platform<'_>) -> Result<(), Error> {
+    match platform.bootarg("escape") {
+        None | Some("on") => console::enable_escape(true),
+        Some("off") => console::enable_escape(false),
+        Some(_) => return Err(Error::Bootarg("escape", "on or off")),
+    }
+    Ok(())
 }
 
 /// The bundle that the boot loader has put into memory, or as much of it as is in RAM.

@@ -19,6 +19,7 @@ pub mod devices;
 pub mod hypercall;
 pub mod logger;
 pub mod memory;
+pub mod monitor;
 pub mod platform;
 pub mod scheduler;
 pub mod vm;

@@ -190,6 +190,13 @@ pub fn wake(vm: &Vm, index: u8) -> bool {
     true
 }
 
+/// Something has happened for all vCPUs of a VM.
+pub fn wake_all(vm: &Vm) {
+    for index in (0..).take(vm.links.len()) {
+        wake(vm, index);
+    }
+}
+
 /// Makes a core, or an idle one, look at the queue if what is ready there should run at once.
 fn preempt(core: usize, priority: u8) {
     let running = |core: usize| RUNNING[core].load(Ordering::SeqCst);

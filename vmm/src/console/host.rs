@@ -14,5 +14,10 @@ impl Device {
     pub(super) const NONE: Self = Self;
 
     /// Nothing is received.
-    pub(super) fn receive(&mut self, _has_room: impl Fn() -> bool, _accept: impl FnMut(u8)) {}
+    pub(super) fn receive(&mut self) -> Option<u8> {
+        None
+    }
+
+    /// Nothing is received anyway.
+    pub(super) fn hold(&mut self) {}
 }

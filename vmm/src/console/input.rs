@@ -22,6 +22,12 @@ impl InputQueue {
         !self.bytes.is_full()
     }
 
+    /// Whether so many bytes can be taken that it is worth while to fetch them.
+    #[must_use]
+    pub fn has_much_room(&self) -> bool {
+        self.bytes.len() <= SIZE / 2
+    }
+
     /// Takes a received byte. It is lost when there is no room.
     pub fn push(&mut self, byte: u8) {
         if self.bytes.push_back(byte).is_ok() {

@@ -97,20 +97,29 @@ impl Device {
         unsafe { at(REGISTERS.load(Ordering::Relaxed)) }
     }
 
-    /// Hands received bytes to `accept` while `has_room`, until no more have come. Bytes that find no room
-    /// wait in the UART, and their interrupt is off until the next call.
-    pub fn receive(&mut self, has_room: impl Fn() -> bool, mut accept: impl FnMut(u8)) {
-        let Some(uart) = &mut self.uart else { return };
+    /// Takes a received byte. When there is none, the next one interrupts.
+    pub fn receive(&mut self) -> Option<u8> {
+        let uart = self.uart.as_mut()?;
+        // Before the FIFO is read: a byte that comes later sets it again.
         uart.clear_interrupts(RECEIVED);
-        while has_room() {
+        loop {
             match uart.read_word() {
-                Ok(Some(byte)) => accept(byte),
-                Ok(None) => return uart.set_interrupt_masks(RECEIVED),
+                Ok(Some(byte)) => return Some(byte),
+                Ok(None) => {
+                    uart.set_interrupt_masks(RECEIVED);
+                    return None;
+                }
                 // A line error: the byte is lost.
                 Err(_) => {}
             }
         }
-        uart.set_interrupt_masks(Interrupts::empty());
+    }
+
+    /// Leaves bytes in the UART, without an interrupt, until the next call of `receive`.
+    pub fn hold(&mut self) {
+        if let Some(uart) = &mut self.uart {
+            uart.set_interrupt_masks(Interrupts::empty());
+        }
     }
 }
 

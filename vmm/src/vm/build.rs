@@ -1,7 +1,7 @@
 //! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
 
 use super::{
-    Board, Vcpu, Vm, VmConsole, VmId,
+    Board, Usage, Vcpu, Vm, VmConsole, VmId,
     virt::{self, DeviceTreeError, NoRoom},
 };
 use crate::{
@@ -112,6 +112,11 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn new(bundle: &'a Bundle<'a>, frames: &'static FrameAllocator) -> Self {
         Self { bundle, frames, roms: Vec::new() }
+    }
+
+    /// Gives back the ROM images that no VM uses any more.
+    pub fn tidy(&mut self) {
+        self.roms.retain(|(_, rom)| rom.blocks.iter().any(|block| Arc::strong_count(block) > 1));
     }
 
     /// Builds a VM, which then consists of its vCPUs.
@@ -308,7 +313,7 @@ fn vcpus_of(vm: Arc<Vm>, config: &VmConfig, image: &GuestImage<'_>, tree: Option
         };
         context.start_clock(now);
         let (vm, priority) = (vm.clone(), config.priority);
-        Box::new(Vcpu { vm, index, priority, affinity, context, exits: 0, first_run: None })
+        Box::new(Vcpu { vm, index, priority, affinity, context, usage: Usage::default(), first_run: None })
     };
     let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();
     if let (Some(tree), Some(first)) = (tree, vcpus.first_mut()) {

@@ -1,23 +1,58 @@
-//! All VMs of the bundle: which are alive, how they ended, and when it is all over.
+//! All VMs of the manifest: which are alive, who has the input, which start again, and when it is all over.
+//!
+//! One lock guards all of it. It is taken before those of VMs' consoles, of the console and of the scheduler's
+//! queues, and never while a VM is built. What takes long, or memory, is not done where an interrupt asks for
+//! it, but by the housekeeping core between turns: see [`tend`].
 
-use super::{Builder, Vcpu, Vm, VmId, interrupts};
-use crate::{arch::power, bundle::manifest::Manifest, scheduler, vm::BuildError};
+use super::{
+    Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, State, Usage, Vcpu, Vm, VmId, interrupts, run,
+};
+use crate::{
+    arch::{gic, power, timer},
+    bundle::manifest::{Manifest, VmConfig},
+    console::{self, Key, Line, Typed},
+    monitor::{self, Action, Row, Target},
+    scheduler,
+    vm::BuildError,
+};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use spin::{Mutex, Once};
 
-/// The VMs, in the order of the manifest.
 struct Fleet {
+    /// In the order of the manifest.
     members: Vec<Member>,
+    focus: Focus,
+    /// The VM that has the focus has got input that it was not woken for yet.
+    fresh: bool,
+    /// What is typed is for the monitor.
+    in_monitor: bool,
+    /// A line for the monitor that is still to be carried out.
+    command: Option<Line>,
 }
 
 /// A VM's place in the fleet.
 struct Member {
-    /// The VM, while it runs.
+    config: &'static VmConfig,
+    /// The VM, while it is alive.
     vm: Option<Arc<Vm>>,
-    exit_code: u8,
+    lifecycle: Lifecycle,
+    /// It starts anew whatever it ends with.
+    start_wanted: bool,
 }
 
 static FLEET: Once<Mutex<Fleet>> = Once::new();
+
+/// Builds VMs that start again. Only the housekeeping core does.
+static BUILDER: Once<Mutex<Builder<'static>>> = Once::new();
+
+/// When there is something to tend to, in ticks.
+static DUE: AtomicU64 = AtomicU64::new(NEVER);
+const NEVER: u64 = u64::MAX;
+const AT_ONCE: u64 = 0;
 
 /// Builds all VMs of a manifest, or none, and makes them ready to run on this many cores.
 pub fn start(
@@ -27,9 +62,10 @@ pub fn start(
 ) -> Result<(), BuildError> {
     let vms = manifest.vms.iter().enumerate();
     let vms = vms.map(|(index, config)| builder.build(VmId(index), config)).collect::<Result<Vec<_>, _>>()?;
-    let member =
-        |vcpus: &Vec<Box<Vcpu>>| Member { vm: vcpus.first().map(|vcpu| vcpu.vm.clone()), exit_code: 0 };
-    FLEET.call_once(|| Mutex::new(Fleet { members: vms.iter().map(member).collect() }));
+    let members = manifest.vms.iter().zip(&vms).map(|(config, vcpus)| Member::new(config, vcpus)).collect();
+    let focus = Focus::default();
+    FLEET.call_once(|| Mutex::new(Fleet { members, focus, fresh: false, in_monitor: false, command: None }));
+    BUILDER.call_once(|| Mutex::new(builder));
     scheduler::init(cores, vms.iter().map(Vec::len).sum());
     vms.into_iter().flatten().for_each(scheduler::add);
     Ok(())
@@ -44,36 +80,309 @@ pub(super) fn retire(vcpu: Box<Vcpu>) {
     }
     vm.flush();
     log::info!("{}", vm.summary(code));
-    drop(vcpu);
-    if let Some(code) = forget(&vm, code) {
-        power::end(code);
+    let (VmId(index), cause) = (vm.id, vm.control.cause());
+    let member = FLEET.get().and_then(|fleet| fleet.lock().members.get_mut(index)?.vm.take());
+    // Its memory is back before it can start again.
+    drop((member, vcpu, vm));
+    conclude(index, cause, code);
+    if let Some(mut builder) = BUILDER.get().and_then(Mutex::try_lock) {
+        builder.tidy();
     }
-    // What is typed from now on is for the next VM.
+    // What is typed from now on may be for the next VM.
     receive();
 }
 
-/// Takes a VM out of the fleet. Returns the exit code of the run if it was the last.
-fn forget(vm: &Vm, code: u8) -> Option<u8> {
-    let mut fleet = FLEET.get()?.lock();
-    let VmId(index) = vm.id;
-    let member = fleet.members.get_mut(index)?;
-    member.vm = None;
-    member.exit_code = code;
-    if fleet.members.iter().any(|member| member.vm.is_some()) {
-        return None;
+/// Decides what becomes of a VM that has ended.
+fn conclude(index: usize, cause: Cause, code: u8) {
+    let Some(fleet) = FLEET.get() else { return };
+    let mut fleet = fleet.lock();
+    let now = timer::now();
+    let Some(member) = fleet.members.get_mut(index) else { return };
+    member.lifecycle.ended(cause, code, now);
+    if core::mem::take(&mut member.start_wanted) {
+        member.lifecycle.start(now);
     }
-    Some(fleet.members.iter().map(|member| member.exit_code).find(|code| *code != 0).unwrap_or(0))
+    fleet.settle(index);
 }
 
-/// Gives what the UART has received to the VM that has the focus: the first one that still runs.
+/// When there is something to tend to.
+pub(super) fn due() -> Option<u64> {
+    Some(DUE.load(Ordering::SeqCst)).filter(|due| *due != NEVER)
+}
+
+/// Does what is due: what was typed for the monitor, and VMs that start again.
+pub(super) fn tend() {
+    let Some(fleet) = FLEET.get() else { return };
+    if let Some(line) = { fleet.lock().command.take() } {
+        if monitor::execute(line.text()) {
+            console::open_prompt();
+        } else {
+            fleet.lock().leave_monitor();
+        }
+        receive();
+    }
+    let ready = fleet.lock().next_start(timer::now());
+    if let Some((id, config)) = ready {
+        start_again(id, config);
+    }
+    fleet.lock().publish_due();
+}
+
+fn start_again(id: VmId, config: &'static VmConfig) {
+    let (Some(fleet), Some(builder)) = (FLEET.get(), BUILDER.get()) else { return };
+    let built = { builder.lock().build(id, config) };
+    let VmId(index) = id;
+    let mut fleet = fleet.lock();
+    let Some(member) = fleet.members.get_mut(index) else { return };
+    match built {
+        Ok(vcpus) => {
+            member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
+            member.lifecycle.started(timer::now());
+            drop(fleet);
+            vcpus.into_iter().for_each(scheduler::add);
+        }
+        Err(error) => {
+            member.lifecycle.cancel();
+            log::error!("{error}");
+            fleet.settle(index);
+        }
+    }
+}
+
+/// Takes what is typed to where it belongs, as far as there is room.
 pub(super) fn receive() {
     let Some(fleet) = FLEET.get() else { return };
-    let focus = fleet.lock().members.iter().find_map(|member| member.vm.clone());
-    let Some(vm) = focus else { return };
-    if vm.console.receive() {
-        interrupts::notify(&vm, vm.feed_uart());
-        for index in (0..).take(vm.links.len()) {
-            scheduler::wake(&vm, index);
+    let mut fleet = fleet.lock();
+    loop {
+        if !fleet.has_room() {
+            console::hold_input();
+            // Whoever made room before the input was held did not know.
+            if !fleet.has_room() {
+                break;
+            }
         }
+        let Some(key) = console::next_key() else { break };
+        fleet.take(key);
+    }
+    fleet.wake_focused();
+}
+
+/// The VM that is meant.
+pub fn find(target: Target<'_>) -> Option<VmId> {
+    let fleet = FLEET.get()?.lock();
+    let index = match target {
+        Target::Number(number) => number.checked_sub(1).filter(|index| *index < fleet.members.len()),
+        Target::Name(name) => fleet.members.iter().position(|member| member.config.name == name),
+    };
+    index.map(VmId)
+}
+
+/// All VMs as the monitor lists them.
+pub fn rows() -> impl Iterator<Item = Row> {
+    (0..).map_while(|index| FLEET.get()?.lock().row(index))
+}
+
+/// Why something cannot be done with a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal(State);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is {}", self.0)
+    }
+}
+
+/// Does something with a VM.
+pub fn act(id: VmId, action: Action) -> Result<(), Refusal> {
+    let Some(fleet) = FLEET.get() else { return Ok(()) };
+    let vm = fleet.lock().act(id, action)?;
+    // Without the lock: what comes in now may be the VM's end.
+    if let Some(vm) = vm {
+        match action {
+            Action::Resume => scheduler::wake_all(&vm),
+            Action::Pause | Action::Kill | Action::Restart => run::recall(&vm),
+            Action::Focus => {}
+        }
+    }
+    Ok(())
+}
+
+impl Member {
+    fn new(config: &'static VmConfig, vcpus: &[Box<Vcpu>]) -> Self {
+        let lifecycle = Lifecycle::new(config.restart, timer::frequency() / 1000, timer::now());
+        Self { config, vm: vcpus.first().map(|vcpu| vcpu.vm.clone()), lifecycle, start_wanted: false }
+    }
+
+    fn state(&self) -> State {
+        match &self.vm {
+            Some(vm) if vm.control.is_paused() => State::Paused,
+            Some(vm) if vm.usage(timer::now()) == Usage::default() => State::Created,
+            _ => self.lifecycle.state(),
+        }
+    }
+}
+
+impl Fleet {
+    /// Goes on after a VM has ended: the focus, what is due, and the end of the run.
+    fn settle(&mut self, index: usize) {
+        if self.members.iter().all(|member| member.lifecycle.is_over()) {
+            let codes = self.members.iter().map(|member| member.lifecycle.exit_code());
+            power::end(codes.into_iter().find(|code| *code != 0).unwrap_or(0));
+        }
+        let over = |index: usize| self.members.get(index).is_none_or(|member| member.lifecycle.is_over());
+        if self.focus.index() == index && over(index) {
+            self.focus.advance(self.members.len(), |index| !over(index));
+            log::info!("input goes to vm '{}'", self.focused_name());
+        }
+        self.publish_due();
+    }
+
+    /// Says when there is something to tend to.
+    fn publish_due(&self) {
+        let starts = self.members.iter().filter_map(|member| member.lifecycle.due());
+        let due = self.command.as_ref().map(|_| AT_ONCE).into_iter().chain(starts).min();
+        DUE.store(due.unwrap_or(NEVER), Ordering::SeqCst);
+        if due.is_some() {
+            gic::kick(HOUSEKEEPER);
+        }
+    }
+
+    /// A VM whose time to start again has come.
+    fn next_start(&self, now: u64) -> Option<(VmId, &'static VmConfig)> {
+        let is_due = |member: &Member| member.lifecycle.due().is_some_and(|due| due <= now);
+        let index = self.members.iter().position(is_due)?;
+        Some((VmId(index), self.members.get(index)?.config))
+    }
+
+    fn focused(&self) -> Option<&Arc<Vm>> {
+        self.members.get(self.focus.index())?.vm.as_ref()
+    }
+
+    fn focused_name(&self) -> &'static str {
+        self.members.get(self.focus.index()).map_or("", |member| &member.config.name)
+    }
+
+    /// Whether what is typed next can be taken. What is typed for a VM that is not there is lost.
+    fn has_room(&self) -> bool {
+        if self.in_monitor {
+            self.command.is_none()
+        } else {
+            self.focused().is_none_or(|vm| vm.console.has_room())
+        }
+    }
+
+    fn take(&mut self, key: Key) {
+        match key {
+            Key::Byte(byte) if self.in_monitor => self.take_for_monitor(byte),
+            Key::Byte(byte) => {
+                if let Some(vm) = self.focused() {
+                    vm.console.push(byte);
+                    self.fresh = true;
+                }
+            }
+            Key::Focus(number) => self.switch_to(number),
+            Key::Help => console::write_own(format_args!("{}", console::HELP)),
+            Key::Monitor => {
+                self.wake_focused();
+                self.in_monitor = true;
+                console::open_prompt();
+            }
+        }
+    }
+
+    fn take_for_monitor(&mut self, byte: u8) {
+        match console::type_at_prompt(byte) {
+            Typed::Nothing => {}
+            Typed::Line(line) => {
+                self.command = Some(line);
+                self.publish_due();
+            }
+            Typed::Quit => self.leave_monitor(),
+        }
+    }
+
+    fn leave_monitor(&mut self) {
+        self.in_monitor = false;
+        console::close_prompt();
+        self.tell_focus();
+    }
+
+    /// Gives the input to the VM with this place in the manifest, counted from 1.
+    fn switch_to(&mut self, number: usize) {
+        match self.members.get(number.wrapping_sub(1)) {
+            None => console::write_own(format_args!("[tinyvmm] there is no VM {number}\n")),
+            Some(member) if member.lifecycle.is_over() => {
+                let (name, state) = (&member.config.name, member.lifecycle.state());
+                console::write_own(format_args!("[tinyvmm] vm '{name}' is {state}\n"));
+            }
+            Some(_) => {
+                self.set_focus(number - 1);
+                self.in_monitor = false;
+                console::close_prompt();
+                self.tell_focus();
+            }
+        }
+    }
+
+    fn set_focus(&mut self, index: usize) {
+        self.wake_focused();
+        self.focus.set(index);
+    }
+
+    fn tell_focus(&self) {
+        console::write_own(format_args!("[tinyvmm] input goes to vm '{}'\n", self.focused_name()));
+    }
+
+    /// Wakes the VM that has got input.
+    fn wake_focused(&mut self) {
+        if core::mem::take(&mut self.fresh)
+            && let Some(vm) = self.focused()
+        {
+            interrupts::notify(vm, vm.feed_uart());
+            scheduler::wake_all(vm);
+        }
+    }
+
+    fn row(&self, index: usize) -> Option<Row> {
+        let member = self.members.get(index)?;
+        let Member { config, vm, lifecycle, .. } = member;
+        let usage = vm.as_ref().map_or(Usage::default(), |vm| vm.usage(timer::now()));
+        Some(Row {
+            number: index + 1,
+            name: &config.name,
+            has_focus: index == self.focus.index(),
+            state: member.state(),
+            vcpus: config.vcpus,
+            usage: Usage { time: usage.time / (timer::frequency() / 1000).max(1), ..usage },
+            memory: vm.as_ref().map_or(0, |_| config.memory),
+            restarts: lifecycle.restarts(),
+        })
+    }
+
+    /// Does something with a VM. Returns it, if its vCPUs have to know.
+    fn act(&mut self, VmId(index): VmId, action: Action) -> Result<Option<Arc<Vm>>, Refusal> {
+        let Some(member) = self.members.get_mut(index) else { return Ok(None) };
+        let state = member.state();
+        let vm = member.vm.clone();
+        match (action, &vm) {
+            (Action::Focus, _) if !member.lifecycle.is_over() => self.set_focus(index),
+            (Action::Pause, Some(vm)) if state != State::Paused => vm.control.set_paused(true),
+            (Action::Resume, Some(vm)) if state == State::Paused => vm.control.set_paused(false),
+            (Action::Kill, Some(vm)) => vm.kill(),
+            (Action::Kill, None) if state == State::Restarting => {
+                member.lifecycle.cancel();
+                self.settle(index);
+            }
+            (Action::Restart, Some(vm)) => {
+                member.start_wanted = true;
+                vm.kill();
+            }
+            (Action::Restart, None) if state != State::Running => {
+                member.lifecycle.start(timer::now());
+                self.publish_due();
+            }
+            _ => return Err(Refusal(state)),
+        }
+        Ok(vm)
     }
 }

@@ -5,6 +5,8 @@ mod build;
 mod crash;
 #[cfg(target_os = "none")]
 mod fleet;
+mod focus;
+mod lifecycle;
 #[cfg(target_os = "none")]
 mod interrupts;
 mod psci;
@@ -13,15 +15,19 @@ mod run;
 #[cfg(target_os = "none")]
 mod traps;
 pub mod virt;
+mod usage;
 
 pub use board::Board;
 pub use build::{BuildError, Builder};
 pub use crash::{Crash, Report};
 #[cfg(target_os = "none")]
-pub use fleet::start;
+pub use fleet::{Refusal, act, find, rows, start};
+pub use focus::Focus;
+pub use lifecycle::{Cause, Control, KILLED_EXIT_CODE, Lifecycle, State};
 pub use psci::Outcome;
 #[cfg(target_os = "none")]
 pub use run::{Interrupts, run_core};
+pub use usage::{SharedUsage, Usage};
 
 use crate::{
     arch::{context::VcpuContext, gic, timer},
@@ -38,6 +44,9 @@ use core::{
 };
 use spin::Mutex;
 use tinyvmm_abi::InfoPage;
+
+/// The core that looks after input and after VMs that start again.
+pub const HOUSEKEEPER: usize = 0;
 
 /// Exit code of a VM that crashed (`EX_SOFTWARE` of BSD's `sysexits.h`).
 pub const CRASH_EXIT_CODE: u8 = 70;
@@ -68,8 +77,9 @@ pub struct Vm {
     pub overhead: u64,
     /// What others see of its vCPUs.
     pub links: Box<[VcpuLink]>,
+    /// What has been asked of it.
+    pub control: Control,
     ending: Ending,
-    reset: AtomicBool,
     totals: Totals,
 }
 
@@ -82,6 +92,8 @@ pub struct VcpuLink {
     event: AtomicBool,
     /// Something has changed that its list registers do not show yet.
     stale: AtomicBool,
+    /// What it has used.
+    pub usage: SharedUsage,
 }
 
 impl VcpuLink {
@@ -166,8 +178,8 @@ impl Vm {
             vmid: VmidSlot::default(),
             overhead: 0,
             links: core::iter::repeat_with(VcpuLink::default).take(vcpus).collect(),
+            control: Control::default(),
             ending: Ending::default(),
-            reset: AtomicBool::new(false),
             totals: Totals { first_run: AtomicU64::new(u64::MAX), ..Totals::default() },
         }
     }
@@ -198,15 +210,34 @@ impl Vm {
         self.ending.set(code);
     }
 
-    /// Once it has ended, it is to start anew.
-    pub fn request_reset(&self) {
-        self.reset.store(true, Ordering::Release);
+    /// Ends the VM because it did what it may not.
+    pub fn crash(&self) {
+        self.control.set_crashed();
+        self.end(CRASH_EXIT_CODE);
     }
 
-    /// Whether it is to start anew.
+    /// Ends the VM, which then starts anew.
+    pub fn reset(&self) {
+        self.control.set_reset();
+        self.end(0);
+    }
+
+    /// Ends the VM from outside.
+    pub fn kill(&self) {
+        self.control.set_killed();
+        self.end(KILLED_EXIT_CODE);
+    }
+
+    /// Whether its vCPUs are to leave the core.
     #[must_use]
-    pub fn is_reset(&self) -> bool {
-        self.reset.load(Ordering::Acquire)
+    pub fn is_recalled(&self) -> bool {
+        self.ending().is_some() || self.control.is_paused()
+    }
+
+    /// What its vCPUs have used.
+    #[must_use]
+    pub fn usage(&self, now: u64) -> Usage {
+        self.links.iter().map(|link| link.usage.read(now)).fold(Usage::default(), Usage::plus)
     }
 
     /// The exit code of a VM that is to end.
@@ -219,7 +250,7 @@ impl Vm {
     /// Counts a vCPU out. Returns whether it was the last one.
     #[must_use]
     pub fn count_out(&self, vcpu: &Vcpu) -> bool {
-        self.totals.exits.fetch_add(vcpu.exits, Ordering::Relaxed);
+        self.totals.exits.fetch_add(vcpu.usage.exits, Ordering::Relaxed);
         if let Some(ticks) = vcpu.first_run {
             self.totals.first_run.fetch_min(ticks, Ordering::Relaxed);
         }
@@ -279,11 +310,13 @@ impl VmConsole {
     pub fn read(&self, buffer: &mut [u8]) -> usize {
         let mut input = self.input.lock();
         let count = input.read(buffer);
-        if count > 0 {
-            // What found no room may still be in the UART.
-            console::receive(&mut input);
-        }
         self.publish(&input);
+        let has_room = input.has_much_room();
+        drop(input);
+        if count > 0 && has_room && console::is_input_held() {
+            // What found no room waits in the UART, which one core looks after.
+            gic::kick(HOUSEKEEPER);
+        }
         count
     }
 
@@ -307,16 +340,17 @@ impl VmConsole {
         self.input.lock().len()
     }
 
-    /// Takes what the UART has received. Returns whether that was anything.
-    pub fn receive(&self) -> bool {
+    /// Whether there is room for more input.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.input.lock().has_room()
+    }
+
+    /// Takes input. It is lost when there is no room.
+    pub fn push(&self, byte: u8) {
         let mut input = self.input.lock();
-        let before = input.len();
-        console::receive(&mut input);
-        let received = input.len() != before;
-        if received {
-            self.publish(&input);
-        }
-        received
+        input.push(byte);
+        self.publish(&input);
     }
 
     /// Brings the flags of the info page up to date.
@@ -340,8 +374,8 @@ pub struct Vcpu {
     pub affinity: Affinity,
     /// Its registers.
     pub context: VcpuContext,
-    /// Times it came back to the hypervisor.
-    pub exits: u64,
+    /// What it has used.
+    pub usage: Usage,
     /// When it first ran, in ticks.
     pub first_run: Option<u64>,
 }
@@ -381,7 +415,15 @@ pub(crate) mod tests {
     /// The first vCPU of a VM.
     pub(crate) fn vcpu(vm: Arc<Vm>, priority: u8) -> Box<Vcpu> {
         let context = VcpuContext::new(0, 0x1_0000, vm.memory.ram_size(), 0);
-        Box::new(Vcpu { vm, index: 0, priority, affinity: Affinity::ANY, context, exits: 0, first_run: None })
+        Box::new(Vcpu {
+            vm,
+            index: 0,
+            priority,
+            affinity: Affinity::ANY,
+            context,
+            usage: Usage::default(),
+            first_run: None,
+        })
     }
 
     #[test]

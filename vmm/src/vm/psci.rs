@@ -36,8 +36,7 @@ impl Vm {
                 Outcome::End
             }
             Action::SystemReset => {
-                self.request_reset();
-                self.end(0);
+                self.reset();
                 Outcome::End
             }
         }

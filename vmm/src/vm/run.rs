@@ -1,6 +1,6 @@
 //! Running vCPUs: what a core does all day, and the loop that enters guests and handles why they come back.
 
-use super::{CRASH_EXIT_CODE, Crash, Outcome, Report, Vcpu, Vm, fleet, interrupts, traps};
+use super::{Crash, HOUSEKEEPER, Outcome, Report, Usage, Vcpu, VcpuLink, Vm, fleet, interrupts, traps};
 use crate::{
     arch::{
         cpu::{self, Exit, LoadedVcpu},
@@ -8,6 +8,7 @@ use crate::{
         syndrome::Syndrome,
         timer, tlb,
     },
+    console,
     devices::access::MmioAccess,
     hypercall::{self, Flow},
     memory::vmid::VmidAllocator,
@@ -46,6 +47,9 @@ pub fn run_core(interrupts: Interrupts) -> ! {
     }
     let core = Core { index: cpu::core_index(), interrupts, quantum: timer::frequency() * QUANTUM_MS / 1000 };
     loop {
+        if core.has_chores() {
+            fleet::tend();
+        }
         match core.next() {
             Some(vcpu) => core.run(vcpu),
             None => core.sleep(),
@@ -88,7 +92,7 @@ impl Core {
 
     /// Waits for an interrupt. Whoever makes something ready after this core was marked idle sends one.
     fn sleep(&self) {
-        timer::set_alarm(scheduler::queue(self.index).lock().deadline());
+        timer::set_alarm(self.deadline());
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
         if self.handle_interrupts() {
@@ -97,9 +101,25 @@ impl Core {
         }
     }
 
+    /// Whether this core has to see to something else than vCPUs.
+    fn has_chores(&self) -> bool {
+        self.index == HOUSEKEEPER && fleet::due().is_some_and(|due| due <= timer::now())
+    }
+
+    /// When something is due that no interrupt tells.
+    fn deadline(&self) -> Option<u64> {
+        let chores = if self.index == HOUSEKEEPER { fleet::due() } else { None };
+        scheduler::earlier(scheduler::queue(self.index).lock().deadline(), chores)
+    }
+
     fn run(&self, mut vcpu: Box<Vcpu>) {
         scheduler::set_running(self.index, Some(vcpu.priority));
-        let turn = if vcpu.vm.ending().is_some() { Turn::End } else { self.run_turn(&mut vcpu) };
+        let turn = match (vcpu.vm.ending(), vcpu.vm.control.is_paused()) {
+            (Some(_), _) => Turn::End,
+            // Whoever lets it go on wakes it.
+            (None, true) => Turn::Wait(None),
+            (None, false) => self.run_turn(&mut vcpu),
+        };
         match turn {
             Turn::Wait(deadline) => {
                 vcpu.vm.flush();
@@ -111,7 +131,7 @@ impl Core {
             Turn::Crash(crash) => {
                 vcpu.vm.flush();
                 log::error!("{}", Report { vcpu: &vcpu, crash });
-                vcpu.vm.end(CRASH_EXIT_CODE);
+                vcpu.vm.crash();
                 end(vcpu);
             }
         }
@@ -123,9 +143,11 @@ impl Core {
         interrupts::notify(&vcpu.vm, vcpu.vm.advance_devices(now));
         let vmid = VMIDS.assign(self.index, &vcpu.vm.vmid, cpu::vmid_bits(), tlb::flush_all_guests);
         let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
-        let mut turn =
-            RunningTurn { core: self, priority: vcpu.priority, end: now.saturating_add(self.quantum) };
+        let link = &vcpu.vm.links[usize::from(vcpu.index)];
+        let end = now.saturating_add(self.quantum);
+        let mut turn = RunningTurn { core: self, link, priority: vcpu.priority, end };
         turn.set_alarm();
+        link.usage.begin(now);
         // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
         let mut loaded = unsafe { vcpu.context.load(vttbr) };
         let guest_timer = self.interrupts.guest_timer;
@@ -135,13 +157,13 @@ impl Core {
             index: usize::from(vcpu.index),
             vcpu: loaded,
             interrupts,
-            exits: vcpu.exits,
+            usage: &mut vcpu.usage,
         };
         let reason = guest.run(&mut turn);
-        let Guest { vcpu: mut loaded, interrupts, exits, .. } = guest;
+        let Guest { vcpu: mut loaded, interrupts, .. } = guest;
         interrupts.unload(loaded.interface());
         drop(loaded);
-        vcpu.exits = exits;
+        link.usage.end(&mut vcpu.usage, timer::now());
         reason
     }
 
@@ -162,6 +184,10 @@ impl Core {
             }
             Handled::Done
         });
+        if console::is_input_held() && self.index == HOUSEKEEPER {
+            // Someone may have made room.
+            fleet::receive();
+        }
         guest_timer
     }
 }
@@ -169,6 +195,7 @@ impl Core {
 /// A turn as it goes on.
 struct RunningTurn<'a> {
     core: &'a Core,
+    link: &'a VcpuLink,
     priority: u8,
     /// When it is over if an equal waits.
     end: u64,
@@ -176,8 +203,9 @@ struct RunningTurn<'a> {
 
 impl RunningTurn<'_> {
     /// Whether the turn is over, after an interrupt.
-    fn is_over(&mut self, vm: &Vm) -> bool {
-        if vm.ending().is_some() {
+    fn is_over(&mut self, vm: &Vm, usage: &Usage) -> bool {
+        self.link.usage.publish(usage);
+        if vm.is_recalled() || self.core.has_chores() {
             return true;
         }
         let now = timer::now();
@@ -197,9 +225,9 @@ impl RunningTurn<'_> {
 
     /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
     fn set_alarm(&self) {
-        let queue = scheduler::queue(self.core.index).lock();
-        let end = queue.ready_priority().filter(|priority| *priority == self.priority).map(|_| self.end);
-        timer::set_alarm(scheduler::earlier(end, queue.deadline()));
+        let ready = scheduler::queue(self.core.index).lock().ready_priority();
+        let end = ready.filter(|priority| *priority == self.priority).map(|_| self.end);
+        timer::set_alarm(scheduler::earlier(end, self.core.deadline()));
     }
 }
 
@@ -222,13 +250,16 @@ fn switch_off(vcpu: Box<Vcpu>) {
 /// Takes out a vCPU whose VM ends, and sees to it that the others come out as well.
 fn end(vcpu: Box<Vcpu>) {
     if vcpu.vm.links.len() > 1 {
-        for index in (0..).take(vcpu.vm.links.len()) {
-            scheduler::wake(&vcpu.vm, index);
-        }
-        scheduler::kick_all();
+        recall(&vcpu.vm);
         retire_off(&vcpu.vm);
     }
     fleet::retire(vcpu);
+}
+
+/// Makes all vCPUs of a VM come to the hypervisor.
+pub(super) fn recall(vm: &Vm) {
+    scheduler::wake_all(vm);
+    scheduler::kick_all();
 }
 
 /// Takes out the vCPUs of a VM that are off.
@@ -245,7 +276,7 @@ struct Guest<'a> {
     index: usize,
     vcpu: LoadedVcpu<'a>,
     interrupts: interrupts::Interrupts<'a>,
-    exits: u64,
+    usage: &'a mut Usage,
 }
 
 impl Guest<'_> {
@@ -253,7 +284,7 @@ impl Guest<'_> {
     #[inline(never)]
     fn run(&mut self, turn: &mut RunningTurn<'_>) -> Turn {
         loop {
-            self.exits += 1;
+            self.usage.exits += 1;
             let end = match self.vcpu.run() {
                 Exit::Hypercall => match hypercall::call(self.vm, self.vcpu.registers()) {
                     Flow::Continue => continue,
@@ -272,6 +303,11 @@ impl Guest<'_> {
     /// Handles what is rarer than hypercalls and accesses to devices.
     #[inline(never)]
     fn handle(&mut self, exit: Exit, turn: &mut RunningTurn<'_>) -> Option<Turn> {
+        match exit {
+            Exit::Wait | Exit::Yield => self.usage.waits += 1,
+            Exit::Interrupt => self.usage.interrupts += 1,
+            _ => self.usage.traps += 1,
+        }
         match exit {
             Exit::Hypercall => None,
             Exit::SecureCall if hypercall::is_secure_call(self.vcpu.registers()) => {
@@ -313,7 +349,7 @@ impl Guest<'_> {
             self.interrupts.timer_fired();
         }
         self.interrupts.look();
-        turn.is_over(self.vm).then_some(Turn::Yield)
+        turn.is_over(self.vm, self.usage).then_some(Turn::Yield)
     }
 
     /// `WFI`: until an interrupt is there, whether it is masked or not.

@@ -1,0 +1,50 @@
+//! The monitor: a prompt at which a user sees and controls VMs while they go on running.
+
+mod command;
+mod table;
+
+pub use command::{Action, Command, HELP, Mistake, Target};
+pub use table::{HEAD, Row};
+
+#[cfg(target_os = "none")]
+pub use execute::execute;
+
+#[cfg(target_os = "none")]
+mod execute {
+    use super::{Action, Command, HEAD, HELP, Target};
+    use crate::{
+        console::write_own,
+        scheduler,
+        vm::{self, VmId},
+    };
+
+    /// Carries out a line. Returns whether the user wants to go on.
+    pub fn execute(line: &str) -> bool {
+        match Command::parse(line) {
+            Ok(Command::Nothing) => {}
+            Ok(Command::Help) => write_own(format_args!("{HELP}")),
+            Ok(Command::List) => list(),
+            Ok(Command::Quit) => return false,
+            Ok(Command::Act(action, target)) => act(action, target),
+            Err(mistake) => write_own(format_args!("{mistake}\n")),
+        }
+        true
+    }
+
+    fn list() {
+        // Whoever runs shows what has been used when it comes.
+        scheduler::kick_all();
+        write_own(format_args!("{HEAD}\n"));
+        // Row by row: others may want the console in between.
+        vm::rows().for_each(|row| write_own(format_args!("{row}\n")));
+    }
+
+    fn act(action: Action, target: Target<'_>) {
+        let Some(VmId(index)) = vm::find(target) else {
+            return write_own(format_args!("{target}: no such VM; list shows them\n"));
+        };
+        if let Err(refusal) = vm::act(VmId(index), action) {
+            write_own(format_args!("{target}: {refusal}\n"));
+        }
+    }
+}
