@@ -86,7 +86,7 @@ fn always() -> Result<()> {
 }
 
 fn crashes() -> Result<()> {
-    let vm = Vm::new("bad", "misbehave.elf").args(&["misbehave", "load"]).restart("on-failure");
+    let vm = Vm::new("bad", "misbehave.elf").args(&["misbehave", "jump-nowhere"]).restart("on-failure");
     let mut dialogue = Dialogue::start(&[vm])?;
     dialogue.expects("vm 'bad' crashed")?.expects("backtrace")?.expects("vm 'bad' crashed")?;
     monitor(&mut dialogue)?.types("kill 1\r")?;
@@ -137,11 +137,10 @@ fn focus() -> Result<()> {
 }
 
 fn focus_moves_on() -> Result<()> {
-    let mut dialogue = Dialogue::start(&[repl("one"), repl("two")])?;
-    dialogue.expects("[one] >>> ")?.types("import sys\rsys.exit(4)\r")?;
-    // Until the VM has ended, what is typed is for it.
-    dialogue.types(MONITOR)?.types("list\r")?.expects("* 2 two")?.types("quit\r")?;
-    dialogue.expects("input goes to vm 'two'")?.types("\x011")?.expects("vm 'one' is stopped\n")?;
+    let mut dialogue = Dialogue::start_with(&[repl("one"), repl("two")], "loglevel=info")?;
+    dialogue.expects("[two] >>> ")?.types("import sys\rsys.exit(4)\r")?;
+    dialogue.expects("[tinyvmm info] input goes to vm 'two'\n")?;
+    dialogue.types("\x011")?.expects("[tinyvmm] vm 'one' is stopped\n")?;
     dialogue.types("import sys\rsys.exit(5)\r")?;
     dialogue.ends()?.ends_with(4).map(drop)
 }
@@ -169,13 +168,13 @@ fn escape_off() -> Result<()> {
 
 fn lists() -> Result<()> {
     let busy = Vm::python("busy", "while True: pass");
-    let mut dialogue = Dialogue::start_on(&board(2), &[repl("py"), busy, Vm::python("short", "")], "")?;
-    dialogue.expects("[py] >>> ")?;
+    let mut dialogue =
+        Dialogue::start_on(&board(2), &[Vm::python("short", ""), busy, repl("py")], "loglevel=info")?;
+    dialogue.expects("vm 'short' ended")?.expects("[py] >>> ")?;
     monitor(&mut dialogue)?.types("list\r")?.expects("  # name       state      CPU")?;
-    dialogue.expects("* 1 py         running      1")?.expects("4096 KiB        0\n")?;
-    dialogue.expects("  2 busy       running      1")?;
-    dialogue.expects("  3 short      stopped      1    0.000     0     0     0     0    0 KiB        0\n")?;
-    dialogue.expects(PROMPT).map(drop)
+    dialogue.expects("  1 short      stopped      1    0.000     0     0     0     0    0 KiB        0\n")?;
+    dialogue.expects("* 2 busy       running      1")?.expects("4096 KiB        0\n")?;
+    dialogue.expects("  3 py         running      1")?.expects(PROMPT).map(drop)
 }
 
 fn pauses() -> Result<()> {
