@@ -55,6 +55,15 @@ fn board(smp: u8) -> Board {
     Board { smp, ..Board::default() }
 }
 
+/// Boots a VM and waits for so many runs of it.
+fn runs(vm: Vm, runs: usize) -> Result<Dialogue> {
+    let mut dialogue = Dialogue::start_with(&[vm], "loglevel=info")?;
+    for _ in 0..runs {
+        dialogue.expects("run\n")?.expects("ended: ")?;
+    }
+    Ok(dialogue)
+}
+
 /// Opens the monitor.
 fn monitor(dialogue: &mut Dialogue) -> Result<&mut Dialogue> {
     dialogue.types(MONITOR)?.expects(PROMPT)
@@ -67,8 +76,7 @@ fn never() -> Result<()> {
 /// The waits are 100, 200 and 400 ms.
 fn on_failure() -> Result<()> {
     let start = Instant::now();
-    let mut dialogue = Dialogue::start(&[Vm::python("a", &failing("run")).restart("on-failure")])?;
-    dialogue.expects("run\n")?.expects("run\n")?.expects("run\n")?.expects("run\n")?;
+    let mut dialogue = runs(Vm::python("a", &failing("run")).restart("on-failure"), 4)?;
     ensure!(start.elapsed() >= Duration::from_millis(700), "only {:?}", start.elapsed());
     monitor(&mut dialogue)?.types("kill a\r")?;
     dialogue.ends()?.ends_with(3).map(drop)
@@ -79,16 +87,17 @@ fn success() -> Result<()> {
 }
 
 fn always() -> Result<()> {
-    let mut dialogue = Dialogue::start(&[Vm::python("a", "print('run')").restart("always")])?;
-    dialogue.expects("run\n")?.expects("run\n")?.expects("run\n")?;
+    let mut dialogue = runs(Vm::python("a", "print('run')").restart("always"), 4)?;
     monitor(&mut dialogue)?.types("kill a\r")?;
     dialogue.ends()?.ends_with(0).map(drop)
 }
 
 fn crashes() -> Result<()> {
     let vm = Vm::new("bad", "misbehave.elf").args(&["misbehave", "jump-nowhere"]).restart("on-failure");
-    let mut dialogue = Dialogue::start(&[vm])?;
-    dialogue.expects("vm 'bad' crashed")?.expects("backtrace")?.expects("vm 'bad' crashed")?;
+    let mut dialogue = Dialogue::start_with(&[vm], "loglevel=info")?;
+    for _ in 0..3 {
+        dialogue.expects("vm 'bad' crashed")?.expects("backtrace")?.expects("ended: ")?;
+    }
     monitor(&mut dialogue)?.types("kill 1\r")?;
     dialogue.ends()?.ends_with(70).map(drop)
 }
@@ -116,7 +125,7 @@ fn others_go_on() -> Result<()> {
     monitor(&mut dialogue)?.types("kill failing\r")?;
     let console = dialogue.ends()?;
     let lines: Vec<String> = (1..=20).map(|n| format!("count {n}")).collect();
-    console.of_vm_is("counter", &lines.iter().map(String::as_str).collect::<Vec<_>>())?.ends_with(3).map(drop)
+    console.of_vm_is("counter", &lines.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
 }
 
 fn focus() -> Result<()> {
@@ -170,11 +179,11 @@ fn lists() -> Result<()> {
     let busy = Vm::python("busy", "while True: pass");
     let mut dialogue =
         Dialogue::start_on(&board(2), &[Vm::python("short", ""), busy, repl("py")], "loglevel=info")?;
-    dialogue.expects("vm 'short' ended")?.expects("[py] >>> ")?;
+    dialogue.expects("vm 'short' ended")?;
     monitor(&mut dialogue)?.types("list\r")?.expects("  # name       state      CPU")?;
     dialogue.expects("  1 short      stopped      1    0.000     0     0     0     0    0 KiB        0\n")?;
     dialogue.expects("* 2 busy       running      1")?.expects("4096 KiB        0\n")?;
-    dialogue.expects("  3 py         running      1")?.expects(PROMPT).map(drop)
+    dialogue.expects("  3 py         ")?.expects(PROMPT).map(drop)
 }
 
 fn pauses() -> Result<()> {
@@ -212,11 +221,8 @@ fn restarts() -> Result<()> {
 }
 
 fn kills_restarting() -> Result<()> {
-    let vm = Vm::python("a", &failing("run")).restart("on-failure");
-    let mut dialogue = Dialogue::start(&[vm])?;
-    dialogue.expects("run\n")?.expects("run\n")?.expects("run\n")?.expects("run\n")?.expects("run\n")?;
+    let mut dialogue = runs(Vm::python("a", &failing("run")).restart("on-failure"), 5)?;
     // Now it waits for 1.6 s.
-    std::thread::sleep(Duration::from_millis(200));
     monitor(&mut dialogue)?.types("list\r")?.expects("a          restarting")?.types("kill a\r")?;
     dialogue.ends()?.ends_with(3).map(drop)
 }
