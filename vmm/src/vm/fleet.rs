@@ -30,7 +30,7 @@ struct Fleet {
     fresh: bool,
     /// What is typed is for the monitor.
     in_monitor: bool,
-    /// A line for the monitor that is still to be carried out.
+    /// A line for the monitor that is not carried out yet. Until it is, no more is taken.
     command: Option<Line>,
 }
 
@@ -113,12 +113,10 @@ pub(super) fn due() -> Option<u64> {
 /// Does what is due: what was typed for the monitor, and VMs that start again.
 pub(super) fn tend() {
     let Some(fleet) = FLEET.get() else { return };
-    if let Some(line) = { fleet.lock().command.take() } {
-        if monitor::execute(line.text()) {
-            console::open_prompt();
-        } else {
-            fleet.lock().leave_monitor();
-        }
+    let command = fleet.lock().command.clone();
+    if let Some(line) = command {
+        let goes_on = monitor::execute(line.text());
+        fleet.lock().command_done(goes_on);
         receive();
     }
     let ready = fleet.lock().next_start(timer::now());
@@ -298,6 +296,15 @@ impl Fleet {
                 self.publish_due();
             }
             Typed::Quit => self.leave_monitor(),
+        }
+    }
+
+    fn command_done(&mut self, goes_on: bool) {
+        self.command = None;
+        if goes_on {
+            console::open_prompt();
+        } else {
+            self.leave_monitor();
         }
     }
 
