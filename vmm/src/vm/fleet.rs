@@ -4,9 +4,7 @@
 //! queues, and never while a VM is built. What takes long, or memory, is not done where an interrupt asks for
 //! it, but by the housekeeping core between turns: see [`tend`].
 
-use super::{
-    Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, State, Usage, Vcpu, Vm, VmId, interrupts, run,
-};
+use super::{Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, State, Usage, Vcpu, Vm, VmId, interrupts, run};
 use crate::{
     arch::{gic, power, timer},
     bundle::manifest::{Manifest, VmConfig},

@@ -6,16 +6,16 @@ mod crash;
 #[cfg(target_os = "none")]
 mod fleet;
 mod focus;
-mod lifecycle;
 #[cfg(target_os = "none")]
 mod interrupts;
+mod lifecycle;
 mod psci;
 #[cfg(target_os = "none")]
 mod run;
 #[cfg(target_os = "none")]
 mod traps;
-pub mod virt;
 mod usage;
+pub mod virt;
 
 pub use board::Board;
 pub use build::{BuildError, Builder};
@@ -311,11 +311,10 @@ impl VmConsole {
         let mut input = self.input.lock();
         let count = input.read(buffer);
         self.publish(&input);
-        let has_room = input.has_much_room();
+        let has_room = count > 0 && input.has_much_room();
         drop(input);
-        if count > 0 && has_room && console::is_input_held() {
-            // What found no room waits in the UART, which one core looks after.
-            gic::kick(HOUSEKEEPER);
+        if has_room {
+            ask_for_input();
         }
         count
     }
@@ -328,9 +327,10 @@ impl VmConsole {
         while uart.has_room() && input.read(&mut byte) == 1 {
             moved |= uart.push(byte[0]);
         }
-        if moved {
-            // What found no room may still be in the UART of the board.
-            console::receive(&mut input);
+        let has_room = moved && input.has_much_room();
+        drop(input);
+        if has_room {
+            ask_for_input();
         }
     }
 
@@ -359,6 +359,13 @@ impl VmConsole {
         let flags = info.as_ptr().wrapping_add(offset_of!(InfoPage, console_flags)).cast();
         // SAFETY: the info page lives as long as `info`, and the field is aligned. The guest only reads it.
         unsafe { AtomicU32::from_ptr(flags) }.store(input.flags(), Ordering::Release);
+    }
+}
+
+/// What found no room waits in the UART, which one core looks after.
+fn ask_for_input() {
+    if console::is_input_held() {
+        gic::kick(HOUSEKEEPER);
     }
 }
 

@@ -160,10 +160,10 @@ impl Core {
             usage: &mut vcpu.usage,
         };
         let reason = guest.run(&mut turn);
-        let Guest { vcpu: mut loaded, interrupts, .. } = guest;
+        let Guest { vcpu: mut loaded, interrupts, usage, .. } = guest;
         interrupts.unload(loaded.interface());
         drop(loaded);
-        link.usage.end(&mut vcpu.usage, timer::now());
+        link.usage.end(usage, timer::now());
         reason
     }
 
