@@ -197,11 +197,15 @@ pub fn wake_all(vm: &Vm) {
     }
 }
 
-/// Makes a core, or an idle one, look at the queue if what is ready there should run at once.
+/// Makes a core look at its queue if what has become ready there should run at once, or take turns with what runs;
+/// or else an idle one.
 fn preempt(core: usize, priority: u8) {
     let running = |core: usize| RUNNING[core].load(Ordering::SeqCst);
+    if running(core) <= rank(priority) {
+        gic::kick(core);
+    }
     if running(core) < rank(priority) {
-        return gic::kick(core);
+        return;
     }
     if let Some(idle) = (0..CORES.load(Ordering::Relaxed)).find(|core| running(*core) == IDLE) {
         gic::kick(idle);
