@@ -190,6 +190,7 @@ pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(
     console::set_style(if manifest.vms.len() > 1 { Style::Prefixed } else { Style::Bare });
     log::debug!("{} VMs, {} KiB of memory free", manifest.vms.len(), FRAMES.free() >> 10);
     let cores = start_cores(board, platform);
+    manifest.check_cores(|core| usize::from(core) < cores).map_err(|error| Error::Bundle(error.into()))?;
     vm::start(manifest, Builder::new(bundle, &FRAMES), cores).map_err(Error::Vm)
 }
 

@@ -67,7 +67,7 @@ pub fn init() {
 }
 
 /// `HCR_EL2`: stage 2 on, with default cacheable memory while a guest's MMU is off; interrupts come to
-/// EL2; `WFI`, `SMC`, set/way maintenance and implementation-defined registers trap. Pointer authentication,
+/// EL2; TLB and instruction cache maintenance reaches all cores, for a vCPU may have been on any; `WFI`, `SMC`, set/way maintenance and implementation-defined registers trap. Pointer authentication,
 /// memory tagging and all that is newer stays off.
 fn hcr(stage1: Stage1) -> u64 {
     let mut value = (HCR_EL2::VM::SET
@@ -75,6 +75,8 @@ fn hcr(stage1: Stage1) -> u64 {
         + HCR_EL2::FMO::SET
         + HCR_EL2::IMO::SET
         + HCR_EL2::AMO::SET
+        + HCR_EL2::FB::SET
+        + HCR_EL2::BSU::InnerShareable
         + HCR_EL2::TWI::SET
         + HCR_EL2::TSC::SET
         + HCR_EL2::TIDCP::SET

@@ -251,7 +251,6 @@ fn switch_off(vcpu: Box<Vcpu>) {
 fn end(vcpu: Box<Vcpu>) {
     if vcpu.vm.links.len() > 1 {
         recall(&vcpu.vm);
-        retire_off(&vcpu.vm);
     }
     fleet::retire(vcpu);
 }
@@ -260,6 +259,9 @@ fn end(vcpu: Box<Vcpu>) {
 pub(super) fn recall(vm: &Vm) {
     scheduler::wake_all(vm);
     scheduler::kick_all();
+    if vm.ending().is_some() {
+        retire_off(vm);
+    }
 }
 
 /// Takes out the vCPUs of a VM that are off.

@@ -337,8 +337,9 @@ fn init_core_v2(distributor: &Distributor, cpu: &CpuInterface) -> GicCore {
     cpu.pmr.set(u32::from(PRIORITY_MASK));
     cpu.bpr.set(0);
     cpu.ctlr.set(ENABLE | EOI_MODE);
-    // The targets of a private interrupt read as this core's own bit (IHI 0048B, 4.3.12).
-    GicCore { redistributor: None, target: u64::from(distributor.itargetsr[0].get()) }
+    // The targets of a private interrupt read as this core's own bit, or as 0 if it is the only core (IHI 0048B,
+    // 4.3.12).
+    GicCore { redistributor: None, target: u64::from(distributor.itargetsr[0].get().max(1)) }
 }
 
 fn init_core_v3(redistributor: &'static Redistributor) -> GicCore {
