@@ -1,10 +1,11 @@
-//! Measures hypercalls from inside a VM. Prints the counter's frequency as `counter HZ`, and for each kind of call
+//! Measures hypercalls, device registers and interrupts from inside a VM. Prints the counter's frequency as `counter HZ`, and for each kind of call
 //! `figure NAME TICKS COUNT`: how long that many of them took, in ticks of the virtual counter.
 #![no_std]
 #![no_main]
 
 use core::arch::asm;
 use guest_rt::{abi, entry, println, time};
+use test_guests::gic;
 
 entry!(main);
 
@@ -17,6 +18,13 @@ const LINE: &core::ffi::CStr =
     c"Eighty characters make an ordinary line of console output, the line feed too...\n";
 const _: () = assert!(LINE.count_bytes() == 80);
 
+/// `PSCI_VERSION`.
+const PSCI_VERSION: u64 = 0x8400_0000;
+/// `GICD_IIDR`.
+const GICD_IIDR: u64 = abi::virt::GICD_BASE + 8;
+/// An SGI.
+const SGI: u32 = 3;
+
 fn main() -> u8 {
     // The first calls find caches and translations cold.
     ticks(abi::VERSION, 0, CALLS);
@@ -25,7 +33,45 @@ fn main() -> u8 {
     println!("counter {}", time::frequency());
     println!("figure null_hypercall {null} {CALLS}");
     println!("figure puts_80 {puts} {LINES}");
+    println!("figure psci_version {} {CALLS}", ticks(PSCI_VERSION, 0, CALLS));
+    println!("figure gicd_read {} {CALLS}", register_ticks(GICD_IIDR, CALLS));
+    println!("figure sgi_self {} {CALLS}", sgi_ticks(CALLS));
     0
+}
+
+/// How long a loop of three instructions takes that reads a device register `count` times.
+fn register_ticks(address: u64, count: u64) -> u64 {
+    let start = time::counter();
+    // SAFETY: reading the register has no side effect.
+    unsafe {
+        asm!(
+            "2: ldr w0, [{address}]",
+            "subs {count}, {count}, #1",
+            "b.ne 2b",
+            address = in(reg) address,
+            count = inout(reg) count => _,
+            out("x0") _,
+            options(nostack),
+        );
+    }
+    time::counter() - start
+}
+
+/// How long it takes to send an SGI to itself, acknowledge and end it, `count` times.
+fn sgi_ticks(count: u64) -> u64 {
+    gic::init();
+    gic::enable(SGI, 0x80);
+    let start = time::counter();
+    for _ in 0..count {
+        gic::send_to(0, SGI);
+        let acknowledged = loop {
+            if let Some(acknowledged) = gic::acknowledge() {
+                break acknowledged;
+            }
+        };
+        gic::end(acknowledged);
+    }
+    time::counter() - start
 }
 
 /// How long a loop of five instructions takes that makes `count` hypercalls.
