@@ -61,11 +61,22 @@ impl Dialogue {
 
     /// Waits until `text` is printed, after what was expected before.
     pub(crate) fn expects(&mut self, text: &str) -> Result<&mut Self> {
+        self.expected = self.wait_for(text, self.expected)?;
+        Ok(self)
+    }
+
+    /// Waits for `text` anywhere in what is printed, also before what was expected last.
+    pub(crate) fn shows(&mut self, text: &str) -> Result<&mut Self> {
+        self.wait_for(text, 0)?;
+        Ok(self)
+    }
+
+    /// Waits for `text` in what is printed from `start` on. Returns where it ends.
+    fn wait_for(&mut self, text: &str, start: usize) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(start) = self.seen[self.expected..].find(text) {
-                self.expected += start + text.len();
-                return Ok(self);
+            if let Some(at) = self.seen[start..].find(text) {
+                return Ok(start + at + text.len());
             }
             match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.shown(&bytes),

@@ -4,7 +4,7 @@
 #![no_std]
 #![no_main]
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aarch64_cpu::registers::{CNTV_CTL_EL0, CNTV_CVAL_EL0, Writeable};
 use guest_rt::{entry, info, println, time};
@@ -16,6 +16,8 @@ entry!(main, answer);
 const CALL: u32 = 5;
 /// How often they do.
 const CALLS: u32 = 200;
+/// Whether the second vCPU can be called: an SGI to an interrupt that is not set up yet is lost.
+static READY: AtomicBool = AtomicBool::new(false);
 /// Interrupts that the second vCPU has taken.
 static ANSWERED: AtomicU32 = AtomicU32::new(0);
 
@@ -92,6 +94,9 @@ fn disabled() -> bool {
 /// Each call is answered before the next.
 fn calls() -> bool {
     gic::enable(CALL, 0x80);
+    while !READY.load(Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
     (1..=CALLS).all(|round| {
         gic::send_to(1, CALL);
         take(|_| {}) == CALL && ANSWERED.load(Ordering::SeqCst) == round
@@ -102,6 +107,7 @@ fn calls() -> bool {
 fn answer(_vcpu: u64) -> ! {
     gic::init_vcpu();
     gic::enable(CALL, 0x80);
+    READY.store(true, Ordering::Release);
     loop {
         take(|_| {
             ANSWERED.fetch_add(1, Ordering::SeqCst);
