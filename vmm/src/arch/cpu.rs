@@ -5,7 +5,7 @@ use super::{
     mmu::physical_address_size,
     registers::{isb, read_register, write_register},
     syndrome::{Syndrome, class},
-    timer, tlb,
+    timer,
     world_switch::{self, Vector},
 };
 use aarch64_cpu::registers::{
@@ -216,12 +216,6 @@ impl LoadedVcpu<'_> {
         &mut self.context.interface
     }
 
-    /// Its affinity, as in `MPIDR_EL1`.
-    #[must_use]
-    pub fn mpidr(&self) -> u64 {
-        self.context.vmpidr
-    }
-
     /// When its virtual timer is due, on the physical clock.
     #[must_use]
     pub fn timer_deadline(&self) -> Option<u64> {
@@ -336,9 +330,4 @@ impl Drop for LoadedVcpu<'_> {
             CPTR_EL2.set(CPTR | CPTR_TRAP_FP);
         }
     }
-}
-
-/// Drops every VMID's cached translations: VMIDs may be given out anew.
-pub fn forget_vmids() {
-    tlb::flush_all_guests();
 }

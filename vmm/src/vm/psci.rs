@@ -44,7 +44,7 @@ impl Vm {
 
     fn cpu_on(&self, target: Affinity, entry: u64, context_id: u64) -> ReturnCode {
         const INSTRUCTION: u64 = 4;
-        if self.vcpu_of(target).is_none() {
+        if !self.affinities().any(|affinity| affinity == target) {
             return ReturnCode::InvalidParameters;
         }
         if !entry.is_multiple_of(INSTRUCTION) || self.memory.check(entry, INSTRUCTION).is_err() {
@@ -62,14 +62,13 @@ impl Vm {
         ReturnCode::Success
     }
 
-    /// The number of the vCPU with this affinity, which is its number.
-    fn vcpu_of(&self, affinity: Affinity) -> Option<usize> {
-        (0..self.links.len()).find(|index| Affinity::new(*index as u64) == Some(affinity))
+    /// The affinities of all vCPUs, which are their numbers.
+    fn affinities(&self) -> impl Iterator<Item = Affinity> {
+        (0..self.links.len()).filter_map(|index| Affinity::new(index as u64))
     }
 
     fn affinity_info(&self, group: AffinityGroup) -> i64 {
-        let members = (0..self.links.len()).filter_map(|index| Affinity::new(index as u64));
-        let members = members.filter(|affinity| group.contains(*affinity)).count();
+        let members = self.affinities().filter(|affinity| group.contains(*affinity)).count();
         if members == 0 {
             return ReturnCode::InvalidParameters.value();
         }

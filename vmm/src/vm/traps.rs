@@ -4,7 +4,7 @@ use super::{Vm, interrupts::Interrupts};
 use crate::{
     arch::{
         cpu::LoadedVcpu,
-        identification,
+        gic, identification,
         syndrome::Syndrome,
         system_access::{Register, SystemAccess},
     },
@@ -54,7 +54,7 @@ fn respond(
     const SYSTEM_REGISTERS: u64 = 0b111;
     /// `op0` of the debug registers.
     const DEBUG: u16 = 2;
-    let gic = vm.vgic.lock().version();
+    let gic = gic::version();
     let register = access.register;
     if let Some((crm, op2)) = register.identification() {
         return access.is_read.then(|| identification::read(crm, op2, gic));
