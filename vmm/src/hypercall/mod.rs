@@ -37,6 +37,9 @@ const SMCCC: u64 = 1 << 31;
 #[inline]
 pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
     let [number, a1, a2, ..] = registers.x;
+    if number & SMCCC != 0 {
+        return Flow::Secure;
+    }
     let result = match number {
         abi::EXIT => return Flow::Exit(basic::exit_code(a1)),
         abi::PUTCHAR => Ok(basic::putchar(vm, a1)),
@@ -47,7 +50,6 @@ pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
         abi::CONSOLE_READ => console::read(vm, a1, a2),
         abi::CONSOLE_POLL => Ok(console::poll(vm)),
         abi::CONSOLE_SIZE => Ok(console::size()),
-        _ if number & SMCCC != 0 => return Flow::Secure,
         _ => Err(Errno(abi::ENOSYS)),
     };
     registers.x[0] = result.unwrap_or_else(|Errno(number)| number.wrapping_neg().cast_unsigned());

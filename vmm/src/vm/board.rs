@@ -46,19 +46,19 @@ impl Board {
 
 impl Vm {
     /// Carries out a guest's access to a device. Returns what a load gets, and the vCPUs that must look at their
-    /// interrupts; `None` if there is no device.
+    /// interrupts.
     #[inline]
     pub fn access(
         &self,
         vcpu: usize,
-        address: u64,
+        region: Region,
+        offset: u64,
         access: &MmioAccess,
         value: u64,
-    ) -> Option<(u64, VcpuSet)> {
-        let (region, offset) = self.board.bus.find(address, access.width)?;
+    ) -> (u64, VcpuSet) {
         let width = access.width;
         let read = access.direction == Direction::Read;
-        Some(match region {
+        match region {
             Region::Distributor if read => {
                 (self.vgic.lock().distributor_read(vcpu, offset, width), VcpuSet::EMPTY)
             }
@@ -66,7 +66,7 @@ impl Vm {
             Region::Redistributors => self.redistributor(offset, access, value),
             Region::Uart => self.uart(offset, width, (!read).then_some(value)),
             Region::Rtc => self.rtc(offset, width, (!read).then_some(value)),
-        })
+        }
     }
 
     fn redistributor(&self, offset: u64, access: &MmioAccess, value: u64) -> (u64, VcpuSet) {

@@ -9,8 +9,8 @@ use crate::{
         timer, tlb,
     },
     console,
-    devices::access::MmioAccess,
-    hypercall::{self, Flow},
+    devices::access::{Direction, MmioAccess},
+    hypercall::{self, Flow, psci::Action},
     memory::vmid::VmidAllocator,
     scheduler,
 };
@@ -178,7 +178,7 @@ impl Core {
             if intid == self.interrupts.timer {
                 timer::set_alarm(None);
             } else if Some(intid) == self.interrupts.maintenance {
-                gic::interface::silence_maintenance();
+                gic::interface::Interface::get().silence_maintenance();
             } else if Some(intid) == self.interrupts.uart {
                 fleet::receive();
             }
@@ -293,7 +293,15 @@ impl Guest<'_> {
                     Flow::Exit(code) => self.exit(code),
                     Flow::Secure => self.secure_call(),
                 },
-                Exit::Fault(syndrome) => self.fault(syndrome),
+                Exit::Fault(syndrome) => match self.device_access(syndrome) {
+                    Some(()) => continue,
+                    None => self.fault(syndrome),
+                },
+                Exit::System(syndrome) => {
+                    self.usage.traps += 1;
+                    traps::system_register(&mut self.vcpu, &mut self.interrupts, syndrome);
+                    continue;
+                }
                 exit => self.handle(exit, turn),
             };
             if let Some(end) = end {
@@ -311,7 +319,7 @@ impl Guest<'_> {
             _ => self.usage.traps += 1,
         }
         match exit {
-            Exit::Hypercall => None,
+            Exit::Hypercall | Exit::System(_) | Exit::Fault(_) => None,
             Exit::SecureCall if hypercall::is_secure_call(self.vcpu.registers()) => {
                 self.vcpu.skip_instruction();
                 self.secure_call()
@@ -324,14 +332,9 @@ impl Guest<'_> {
                 self.vcpu.enable_fp();
                 None
             }
-            Exit::System(syndrome) => {
-                traps::system_register(self.vm, self.index, &mut self.vcpu, &mut self.interrupts, syndrome);
-                None
-            }
             Exit::Wait => self.wait(),
             Exit::Yield => Some(Turn::Yield),
             Exit::Interrupt => self.interrupt(turn),
-            Exit::Fault(syndrome) => self.fault(syndrome),
             Exit::Unhandled(vector) => {
                 let (syndrome, pc, address) = self.vcpu.own_exception();
                 Some(Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address }))
@@ -363,10 +366,21 @@ impl Guest<'_> {
         Some(Turn::Wait(scheduler::earlier(self.vcpu.timer_deadline(), self.vm.next_device_event())))
     }
 
-    #[inline(never)]
+    #[inline]
     fn secure_call(&mut self) -> Option<Turn> {
         let [x0, x1, x2, x3, ..] = self.vcpu.registers().x;
-        match self.vm.psci([x0, x1, x2, x3]) {
+        match Action::of([x0, x1, x2, x3]) {
+            Action::Return(value) => {
+                self.vcpu.registers().x[0] = value.cast_unsigned();
+                None
+            }
+            action => self.switch_power(action),
+        }
+    }
+
+    #[inline(never)]
+    fn switch_power(&mut self, action: Action) -> Option<Turn> {
+        match self.vm.psci(action) {
             Outcome::Return(value) => {
                 self.vcpu.registers().x[0] = value.cast_unsigned();
                 None
@@ -380,25 +394,31 @@ impl Guest<'_> {
         }
     }
 
-    /// An access to what stage 2 does not map, or not for that: to a device, or else a mistake.
-    #[inline(never)]
-    fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
-        let (ipa, address) = self.vcpu.fault_address(syndrome);
-        let crash = Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }));
-        if !syndrome.is_data_abort() {
-            return crash;
+    /// An access to what stage 2 does not map, or not for that: if it is one to a device, carries it out.
+    #[inline]
+    fn device_access(&mut self, syndrome: Syndrome) -> Option<()> {
+        self.usage.traps += 1;
+        let access = MmioAccess::decode(syndrome)?;
+        let (region, offset) = self.vm.board.bus.find(self.vcpu.fault_address(syndrome).0, access.width)?;
+        if access.direction == Direction::Read && region.is_interrupt_controller() {
+            self.interrupts.synchronise();
         }
-        let Ok(access) = MmioAccess::decode(syndrome) else { return crash };
-        self.interrupts.synchronise();
-        let value = access.value(self.vcpu.registers());
-        let Some((value, changed)) = self.vm.access(self.index, ipa, &access, value) else { return crash };
-        if !syndrome.is_write() {
+        let written = match access.direction {
+            Direction::Read => 0,
+            Direction::Write => access.value(self.vcpu.registers()),
+        };
+        let (value, changed) = self.vm.access(self.index, region, offset, &access, written);
+        if access.direction == Direction::Read {
             access.complete(self.vcpu.registers(), value);
         }
         self.vcpu.skip_instruction();
-        if !changed.is_empty() {
-            self.interrupts.changed(changed);
-        }
-        None
+        self.interrupts.changed(changed);
+        Some(())
+    }
+
+    #[cold]
+    fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
+        let (ipa, address) = self.vcpu.fault_address(syndrome);
+        Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }))
     }
 }

@@ -153,7 +153,7 @@ pub fn init_core() -> bool {
     };
     let (Some(core), Some(slot)) = (core, CORES.get(core_index())) else { return false };
     slot.call_once(|| core);
-    interface::reset();
+    interface::Interface::get().reset();
     enable(KICK);
     true
 }
