@@ -195,16 +195,17 @@ pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(
 
 /// Tells what the hypervisor holds besides the RAM of the VMs that it has built, and what is left.
 pub fn log_memory(board: &Required<'_>, tree: &[u8]) {
-    let size = |range: &Range<u64>| range.end - range.start;
-    let image = size(&mmu::image_range());
-    let bundle = size(&board.bundle);
-    let tree = size(&pages_of(tree));
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let size = |range: Range<u64>| range.end - range.start;
+    let (image, bundle, tree) = (size(mmu::image_range()), size(board.bundle.clone()), size(pages_of(tree)));
     let ram: u64 = vm::rows().map(|row| row.memory).sum();
-    let allocated = (FRAMES.used() as u64).saturating_sub(ram);
+    let (allocated, free) = ((FRAMES.used() as u64).saturating_sub(ram), FRAMES.free());
+    let sum = image + allocated + bundle + tree;
     log::debug!(
-        "memory besides the VMs' RAM: {} bytes: image {image}, allocated {allocated}, bundle {bundle}, device tree {tree}; {} bytes free",
-        image + allocated + bundle + tree,
-        FRAMES.free()
+        "memory besides the VMs' RAM: {sum} bytes: image {image}, allocated {allocated}, bundle {bundle}, \
+         device tree {tree}; free: {free} bytes"
     );
 }
 
