@@ -1,4 +1,4 @@
-//! Measures interrupts of a VM with two vCPUs, each on a core of its own: from the virtual timer, and from one vCPU to the other.
+//! Measures interrupts of a VM with two vCPUs on a board with two cores: from the virtual timer, and from one vCPU to the other.
 //! Prints `figure NAME TICKS COUNT` for each figure: how long that many of them took, in ticks of the virtual counter.
 #![no_std]
 #![no_main]
