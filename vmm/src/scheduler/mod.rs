@@ -87,18 +87,21 @@ fn set_running(core: usize, rank: Rank) {
     RUNNING[core].store(rank.0, Ordering::SeqCst);
 }
 
-/// Where a vCPU runs soonest: on a core that runs something of lower priority, the lowest first; else where the fewest
-/// of its equals are; last where it has to wait for those above it. Of cores that are as good, `home`.
+/// Where a vCPU runs soonest. Of cores that are as good, the first from `home` on: the one after the last follows next
+/// time, so that each core of several gets its part.
 fn choose(home: usize, vcpu: &Vcpu) -> usize {
-    let rank = Rank::of(vcpu.priority);
-    let cost = |core: &usize| {
-        let (running, line) = (running(*core), line(*core));
-        let is_above = running > rank || line.rank() > rank;
-        (is_above, line.before(rank) + u64::from(running >= rank), running, *core != home)
-    };
-    let allowed = cores().filter(|core| vcpu.affinity.contains(*core));
+    let cores = cores().len();
+    let in_order = (home..cores).chain(0..home.min(cores));
+    let allowed = in_order.filter(|core| vcpu.affinity.contains(*core));
     // The manifest was checked against the cores that there are.
-    allowed.min_by_key(cost).unwrap_or(0)
+    allowed.min_by_key(|core| cost(Rank::of(vcpu.priority), running(*core), line(*core))).unwrap_or(0)
+}
+
+/// How bad a core is for a vCPU of this rank: least of all if it runs something lower, the lowest first; else the more
+/// equals there are; most if the vCPU has to wait for those above it.
+fn cost(rank: Rank, running: Rank, line: Line) -> (bool, u64, Rank) {
+    let is_below = running > rank || line.rank() > rank;
+    (is_below, line.before(rank) + u64::from(running >= rank), running)
 }
 
 /// Puts a vCPU into a core's queue, and tells the core if it should run at once, or take turns with what runs.
@@ -215,4 +218,47 @@ pub fn wake_all(vm: &Vm) {
 /// Makes the other cores come to the hypervisor.
 pub fn kick_all() {
     cores().for_each(gic::kick);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of cores with what they run and the first of `count` equals that are ready there, the one that a vCPU prefers.
+    fn preferred(priority: u8, cores: &[(Option<u8>, Option<u8>, usize)]) -> usize {
+        let rank = |priority: Option<u8>| priority.map_or(Rank::IDLE, Rank::of);
+        let cost = |index: &usize| {
+            let (running, first, count) = cores[*index];
+            cost(Rank::of(priority), rank(running), Line::new(rank(first), count, count))
+        };
+        (0..cores.len()).min_by_key(cost).unwrap()
+    }
+
+    #[test]
+    fn what_becomes_ready_runs_where_the_lowest_runs() {
+        let cores = [(Some(9), None, 0), (Some(3), Some(3), 4), (Some(2), Some(1), 2), (Some(5), None, 0)];
+        assert_eq!(preferred(8, &cores), 2);
+        assert_eq!(preferred(8, &[(Some(3), None, 0), (None, None, 0)]), 1, "an idle core is lowest");
+        assert_eq!(
+            preferred(8, &[(Some(3), Some(8), 1), (Some(4), None, 0)]),
+            1,
+            "an equal is there already"
+        );
+    }
+
+    #[test]
+    fn equals_stand_in_the_shortest_line() {
+        let cores = [(Some(8), Some(8), 2), (Some(9), None, 0), (Some(8), Some(8), 1), (Some(8), Some(9), 1)];
+        assert_eq!(preferred(8, &cores), 2);
+        assert_eq!(
+            preferred(8, &[(Some(8), Some(8), 1), (Some(8), Some(7), 5)]),
+            1,
+            "lower ones do not count"
+        );
+    }
+
+    #[test]
+    fn where_all_is_above_the_fewest_count() {
+        assert_eq!(preferred(1, &[(Some(8), Some(8), 3), (Some(9), Some(8), 1)]), 1);
+    }
 }

@@ -28,7 +28,7 @@ impl Line {
     /// Nobody is ready.
     pub const EMPTY: Self = Self(0);
 
-    fn new(first: Rank, equals: usize, all: usize) -> Self {
+    pub(super) fn new(first: Rank, equals: usize, all: usize) -> Self {
         Self((all as u64) << 40 | (equals as u64) << 16 | u64::from(first.0))
     }
 

@@ -97,11 +97,9 @@ impl fmt::Display for Free {
 
 /// A vCPU has stopped for good. With the last one its VM ends, and with the last VM the run.
 pub(super) fn retire(vcpu: Box<Vcpu>) {
-    // In a block of its own, at whose end the vCPU's memory is back.
-    let (vm, usage, first_run) = {
-        let vcpu = vcpu;
-        (vcpu.vm.clone(), vcpu.usage, vcpu.first_run)
-    };
+    let (vm, usage, first_run) = (vcpu.vm.clone(), vcpu.usage, vcpu.first_run);
+    // All of it, before its VM may turn out to be the last.
+    drop(vcpu);
     if vm.count_out(usage, first_run) {
         let VmId(index) = vm.id;
         let member = FLEET.get().and_then(|fleet| fleet.lock().members.get_mut(index)?.vm.take());

@@ -287,6 +287,7 @@ impl Vm {
         let first_run = self.totals.first_run.load(Ordering::Relaxed);
         let output = self.console.first_output();
         let exits = self.totals.exits.load(Ordering::Relaxed);
+        let time = self.usage(0).time;
         fmt::from_fn(move |f| {
             write!(
                 f,
@@ -297,7 +298,7 @@ impl Vm {
                 Some(ticks) => write!(f, "{ticks} ticks")?,
                 None => f.write_str("never")?,
             }
-            write!(f, ", {exits} exits, overhead {} bytes", self.overhead)
+            write!(f, ", {time} ticks on a core, {exits} exits, overhead {} bytes", self.overhead)
         })
     }
 }

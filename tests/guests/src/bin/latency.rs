@@ -40,8 +40,8 @@ fn main() -> u8 {
     let step = time::frequency() / 1000;
     // The waits do not stay in step with others' turns.
     let latest = (0..ROUNDS).map(|round| latency(time::counter() + step + 997 * round)).max();
-    println!("counter {}", time::frequency());
-    println!("latest {}", latest.unwrap_or(0));
+    println!("counter at {} Hz", time::frequency());
+    println!("at most {} ticks", latest.unwrap_or(0));
     0
 }
 
