@@ -15,7 +15,7 @@ use crate::boot::{self, Vm};
 use crate::console::Console;
 
 /// Longest time to wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A boot that waits for what is typed. Killed when dropped.
 pub(crate) struct Dialogue {

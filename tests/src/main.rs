@@ -18,6 +18,7 @@ mod machine;
 mod process;
 mod python;
 mod repl;
+mod scale;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         machine::tests(),
         python::tests(),
         repl::tests(),
+        scale::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

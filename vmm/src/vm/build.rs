@@ -117,6 +117,9 @@ impl<'a> Builder<'a> {
     /// Gives back the ROM images that no VM uses any more.
     pub fn tidy(&mut self) {
         self.roms.retain(|(_, rom)| rom.blocks.iter().any(|block| Arc::strong_count(block) > 1));
+        if self.roms.is_empty() {
+            self.roms = Vec::new();
+        }
     }
 
     /// Builds a VM, which then consists of its vCPUs.
@@ -320,7 +323,16 @@ fn vcpus_of(
         };
         context.start_clock(created);
         let (vm, priority) = (vm.clone(), config.priority);
-        Box::new(Vcpu { vm, index, priority, affinity, context, usage: Usage::default(), first_run: None })
+        Box::new(Vcpu {
+            vm,
+            index,
+            priority,
+            affinity,
+            context,
+            usage: Usage::default(),
+            first_run: None,
+            turn_left: 0,
+        })
     };
     let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();
     if let (Some(tree), Some(first)) = (tree, vcpus.first_mut()) {

@@ -50,7 +50,7 @@ pub fn run_core(interrupts: Interrupts) -> ! {
         if core.has_chores() {
             fleet::tend();
         }
-        match core.next() {
+        match scheduler::next(core.index, timer::now()) {
             Some(vcpu) => core.run(vcpu),
             None => core.sleep(),
         }
@@ -69,8 +69,10 @@ struct Core {
 enum Turn {
     /// It waits for something to happen, or until this time.
     Wait(Option<u64>),
-    /// Others may run first.
+    /// Its turn is over: its equals come first.
     Yield,
+    /// Its turn is not over, but there is something more urgent.
+    Interrupted,
     /// It is off, until another vCPU of its VM turns it on.
     Off,
     /// Its VM ends.
@@ -80,16 +82,6 @@ enum Turn {
 }
 
 impl Core {
-    /// The vCPU whose turn it is, here or else on a core that has more than it can run.
-    fn next(&self) -> Option<Box<Vcpu>> {
-        let mut queue = scheduler::queue(self.index).lock();
-        queue.wake_due(timer::now());
-        let own = queue.pop();
-        scheduler::set_running(self.index, own.as_ref().map(|vcpu| vcpu.priority));
-        drop(queue);
-        own.or_else(|| scheduler::steal(self.index))
-    }
-
     /// Waits for an interrupt. Whoever makes something ready after this core was marked idle sends one.
     fn sleep(&self) {
         timer::set_alarm(self.deadline());
@@ -109,11 +101,10 @@ impl Core {
     /// When something is due that no interrupt tells.
     fn deadline(&self) -> Option<u64> {
         let chores = if self.index == HOUSEKEEPER { fleet::due() } else { None };
-        scheduler::earlier(scheduler::queue(self.index).lock().deadline(), chores)
+        scheduler::earlier(scheduler::queue(self.index).deadline(), chores)
     }
 
     fn run(&self, mut vcpu: Box<Vcpu>) {
-        scheduler::set_running(self.index, Some(vcpu.priority));
         let turn = match (vcpu.vm.ending(), vcpu.vm.control.is_paused()) {
             (Some(_), _) => Turn::End,
             // Whoever lets it go on wakes it.
@@ -123,9 +114,10 @@ impl Core {
         match turn {
             Turn::Wait(deadline) => {
                 vcpu.vm.flush();
-                scheduler::queue(self.index).lock().park(vcpu, deadline);
+                scheduler::queue(self.index).park(vcpu, deadline);
             }
-            Turn::Yield => scheduler::queue(self.index).lock().push(vcpu),
+            Turn::Yield => scheduler::requeue(self.index, vcpu),
+            Turn::Interrupted => scheduler::put_first(self.index, vcpu),
             Turn::Off => switch_off(vcpu),
             Turn::End => end(vcpu),
             Turn::Crash(crash) => {
@@ -144,12 +136,15 @@ impl Core {
         let vmid = VMIDS.assign(self.index, &vcpu.vm.vmid, cpu::vmid_bits(), tlb::flush_all_guests);
         let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
         let link = &vcpu.vm.links[usize::from(vcpu.index)];
-        let end = now.saturating_add(self.quantum);
-        let mut turn = RunningTurn { core: self, link, priority: vcpu.priority, end };
+        let end = now.saturating_add(if vcpu.turn_left > 0 { vcpu.turn_left } else { self.quantum });
+        let turn = RunningTurn { core: self, link, priority: vcpu.priority, end };
         turn.set_alarm();
         link.usage.begin(now);
         // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
         let mut loaded = unsafe { vcpu.context.load(vttbr) };
+        if vcpu.vm.last_vcpus.replace(self.index, vcpu.index) {
+            tlb::flush_stage1_here();
+        }
         let guest_timer = self.interrupts.guest_timer;
         let interrupts = interrupts::Interrupts::load(&vcpu.vm, vcpu.index, guest_timer, loaded.interface());
         let mut guest = Guest {
@@ -159,11 +154,13 @@ impl Core {
             interrupts,
             usage: &mut vcpu.usage,
         };
-        let reason = guest.run(&mut turn);
+        let reason = guest.run(&turn);
         let Guest { vcpu: mut loaded, interrupts, usage, .. } = guest;
         interrupts.unload(loaded.interface());
         drop(loaded);
-        link.usage.end(usage, timer::now());
+        let now = timer::now();
+        link.usage.end(usage, now);
+        vcpu.turn_left = if matches!(reason, Turn::Interrupted) { end.saturating_sub(now) } else { 0 };
         reason
     }
 
@@ -202,30 +199,31 @@ struct RunningTurn<'a> {
 }
 
 impl RunningTurn<'_> {
-    /// Whether the turn is over, after an interrupt.
-    fn is_over(&mut self, vm: &Vm, usage: &Usage) -> bool {
+    /// Whether the vCPU has to give the core back, after an interrupt.
+    fn end(&self, vm: &Vm, usage: &Usage) -> Option<Turn> {
         self.link.usage.publish(usage);
         if vm.is_recalled() || self.core.has_chores() {
-            return true;
+            return Some(Turn::Interrupted);
         }
         let now = timer::now();
-        let mut queue = scheduler::queue(self.core.index).lock();
+        let mut queue = scheduler::queue(self.core.index);
         queue.wake_due(now);
-        let over = match queue.ready_priority() {
-            Some(priority) if priority == self.priority => now >= self.end,
-            Some(priority) => priority > self.priority,
-            None => false,
-        };
+        let ready = queue.ready_priority();
         drop(queue);
-        if !over {
-            self.set_alarm();
+        match ready {
+            Some(priority) if priority > self.priority => return Some(Turn::Interrupted),
+            Some(priority) if priority == self.priority && now >= self.end => return Some(Turn::Yield),
+            // What is ready may find a core that does less.
+            Some(_) => scheduler::spread(self.core.index),
+            None => {}
         }
-        over
+        self.set_alarm();
+        None
     }
 
     /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
     fn set_alarm(&self) {
-        let ready = scheduler::queue(self.core.index).lock().ready_priority();
+        let ready = scheduler::queue(self.core.index).ready_priority();
         let end = ready.filter(|priority| *priority == self.priority).map(|_| self.end);
         timer::set_alarm(scheduler::earlier(end, self.core.deadline()));
     }
@@ -245,6 +243,7 @@ fn switch_off(vcpu: Box<Vcpu>) {
     if vm.ending().is_some() {
         retire_off(&vm);
     }
+    fleet::let_go(vm);
 }
 
 /// Takes out a vCPU whose VM ends, and sees to it that the others come out as well.
@@ -284,7 +283,7 @@ struct Guest<'a> {
 impl Guest<'_> {
     /// Runs it until it gives the core back.
     #[inline(never)]
-    fn run(&mut self, turn: &mut RunningTurn<'_>) -> Turn {
+    fn run(&mut self, turn: &RunningTurn<'_>) -> Turn {
         loop {
             self.usage.exits += 1;
             let end = match self.vcpu.run() {
@@ -312,7 +311,7 @@ impl Guest<'_> {
 
     /// Handles what is rarer than hypercalls and accesses to devices.
     #[inline(never)]
-    fn handle(&mut self, exit: Exit, turn: &mut RunningTurn<'_>) -> Option<Turn> {
+    fn handle(&mut self, exit: Exit, turn: &RunningTurn<'_>) -> Option<Turn> {
         match exit {
             Exit::Wait | Exit::Yield => self.usage.waits += 1,
             Exit::Interrupt => self.usage.interrupts += 1,
@@ -349,12 +348,12 @@ impl Guest<'_> {
         Some(Turn::End)
     }
 
-    fn interrupt(&mut self, turn: &mut RunningTurn<'_>) -> Option<Turn> {
+    fn interrupt(&mut self, turn: &RunningTurn<'_>) -> Option<Turn> {
         if turn.core.handle_interrupts() {
             self.interrupts.timer_fired();
         }
         self.interrupts.look();
-        turn.is_over(self.vm, self.usage).then_some(Turn::Yield)
+        turn.end(self.vm, self.usage)
     }
 
     /// `WFI`: until an interrupt is there, whether it is masked or not.
