@@ -130,8 +130,8 @@ pub fn put_first(core: usize, vcpu: Box<Vcpu>) {
 }
 
 fn put_back(core: usize, vcpu: Box<Vcpu>, push: fn(&mut RunQueue, Box<Vcpu>)) {
-    // Nobody wants its place, so it goes on.
-    if line(core).rank() < Rank::of(vcpu.priority) {
+    // Nobody wants its place, so it goes on; or there is no other place.
+    if cores().len() == 1 || line(core).rank() < Rank::of(vcpu.priority) {
         return push(&mut queue(core), vcpu);
     }
     match choose(core, &vcpu) {

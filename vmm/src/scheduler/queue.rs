@@ -21,13 +21,14 @@ impl Rank {
 
 /// The ready vCPUs of a core in short: the rank of the first, how many have that rank, and how many there are. In one
 /// word, so that other cores can look without the queue's lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Line(pub(super) u64);
 
 impl Line {
     /// Nobody is ready.
     pub const EMPTY: Self = Self(0);
 
+    #[inline]
     pub(super) fn new(first: Rank, equals: usize, all: usize) -> Self {
         Self((all as u64) << 40 | (equals as u64) << 16 | u64::from(first.0))
     }
@@ -55,6 +56,8 @@ impl Line {
 pub struct RunQueue {
     /// Of the highest priority first; equals in the order of their turns.
     ready: VecDeque<Box<Vcpu>>,
+    /// What other cores have to know of those that are ready.
+    line: Line,
     parked: Vec<Parked>,
     /// The earliest deadline of those that are parked.
     deadline: Option<u64>,
@@ -69,7 +72,7 @@ impl RunQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ready: VecDeque::new(), parked: Vec::new(), deadline: None }
+        Self { ready: VecDeque::new(), line: Line::EMPTY, parked: Vec::new(), deadline: None }
     }
 
     /// Makes room for this many vCPUs, so that none of the other calls allocates.
@@ -80,19 +83,41 @@ impl RunQueue {
 
     /// Adds a vCPU that can run, behind its equals.
     pub fn push(&mut self, vcpu: Box<Vcpu>) {
+        let rank = Rank::of(vcpu.priority);
+        let count = self.ready.len();
+        if count == 0 || self.line == Line::new(rank, count, count) {
+            self.line = Line::new(rank, count + 1, count + 1);
+            return self.ready.push_back(vcpu);
+        }
         let place = self.ready.partition_point(|other| other.priority >= vcpu.priority);
         self.ready.insert(place, vcpu);
+        self.update_line();
     }
 
     /// Adds a vCPU whose turn goes on, before its equals.
     pub fn push_first(&mut self, vcpu: Box<Vcpu>) {
         let place = self.ready.partition_point(|other| other.priority > vcpu.priority);
         self.ready.insert(place, vcpu);
+        self.update_line();
+    }
+
+    #[inline(never)]
+    fn update_line(&mut self) {
+        self.line = self.ready.front().map_or(Line::EMPTY, |first| {
+            let equals = self.ready.partition_point(|other| other.priority >= first.priority);
+            Line::new(Rank::of(first.priority), equals, self.ready.len())
+        });
     }
 
     /// Takes the vCPU whose turn it is.
     pub fn pop(&mut self) -> Option<Box<Vcpu>> {
-        self.ready.pop_front()
+        let first = self.ready.pop_front()?;
+        if self.ready.is_empty() {
+            self.line = Line::EMPTY;
+        } else {
+            self.update_line();
+        }
+        Some(first)
     }
 
     /// Takes the first ready vCPU of more than this rank that may run on `core`, for a core that has nothing as
@@ -100,7 +125,9 @@ impl RunQueue {
     pub fn steal(&mut self, core: usize, above: Rank) -> Option<Box<Vcpu>> {
         let mut urgent = self.ready.iter().take_while(|vcpu| Rank::of(vcpu.priority) > above);
         let place = urgent.position(|vcpu| vcpu.affinity.contains(core))?;
-        self.ready.remove(place)
+        let vcpu = self.ready.remove(place);
+        self.update_line();
+        vcpu
     }
 
     /// The highest priority that is ready.
@@ -119,10 +146,8 @@ impl RunQueue {
 
     /// What other cores have to know of those that are ready.
     #[must_use]
-    pub fn line(&self) -> Line {
-        let Some(first) = self.first() else { return Line::EMPTY };
-        let equals = self.ready.partition_point(|other| other.priority >= first.priority);
-        Line::new(Rank::of(first.priority), equals, self.ready.len())
+    pub const fn line(&self) -> Line {
+        self.line
     }
 
     /// Sets a vCPU aside until something happens for it, or until `deadline`. What has happened since its
@@ -172,7 +197,10 @@ impl RunQueue {
 /// The earlier of two deadlines, either of which may be never.
 #[must_use]
 pub fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    a.into_iter().chain(b).min()
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// The cores that a vCPU may run on: bit `n` is core `n`.

@@ -332,6 +332,7 @@ fn vcpus_of(
             usage: Usage::default(),
             first_run: None,
             turn_left: 0,
+            crash: None,
         })
     };
     let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();

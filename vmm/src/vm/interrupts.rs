@@ -36,22 +36,29 @@ pub(super) struct Interrupts<'a> {
 }
 
 impl<'a> Interrupts<'a> {
-    /// Gives the hardware to a vCPU.
-    pub(super) fn load(vm: &'a Vm, vcpu: u8, timer: gic::IntId, state: &InterruptInterface) -> Self {
+    /// The interrupts of a vCPU that is not loaded yet.
+    pub(super) fn new(vm: &'a Vm, vcpu: u8, timer: gic::IntId) -> Self {
         let hardware = Interface::get();
-        hardware.start(state);
         let (vcpu, room) = (usize::from(vcpu), hardware.list_registers());
-        let mut interrupts = Self { vm, vcpu, hardware, room, timer, fill: Fill::default() };
-        let vgic = vm.vgic.lock();
-        if vgic.hardware_in_flight(interrupts.vcpu, TIMER_INTID) {
-            gic::set_active(timer, true);
+        Self { vm, vcpu, hardware, room, timer, fill: Fill::default() }
+    }
+
+    /// Gives the hardware to the vCPU.
+    pub(super) fn load(&mut self, state: &InterruptInterface) {
+        self.hardware.start(state);
+        let _ = self.vm.links[self.vcpu].take_stale();
+        let vgic = self.vm.vgic.lock();
+        if vgic.is_quiet(self.vcpu) {
+            return;
         }
-        interrupts.refresh(vgic, VcpuSet::EMPTY);
-        interrupts
+        if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
+            gic::set_active(self.timer, true);
+        }
+        self.refresh(vgic, VcpuSet::EMPTY);
     }
 
     /// Takes the hardware away again.
-    pub(super) fn unload(self, state: &mut InterruptInterface) {
+    pub(super) fn unload(&mut self, state: &mut InterruptInterface) {
         let mut vgic = self.vm.vgic.lock();
         let changed = self.take_back(&mut vgic);
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {

@@ -412,6 +412,8 @@ pub struct Vcpu {
     pub first_run: Option<u64>,
     /// What is left of a turn that was broken off, in ticks. 0: the next turn is a new one.
     pub turn_left: u64,
+    /// What it did that it may not.
+    pub crash: Option<Crash>,
 }
 
 impl Vcpu {
@@ -458,6 +460,7 @@ pub(crate) mod tests {
             usage: Usage::default(),
             first_run: None,
             turn_left: 0,
+            crash: None,
         })
     }
 

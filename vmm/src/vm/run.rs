@@ -12,7 +12,7 @@ use crate::{
     devices::access::{Direction, MmioAccess},
     hypercall::{self, Flow, psci::Action},
     memory::vmid::VmidAllocator,
-    scheduler,
+    scheduler::{self, RunQueue},
 };
 use alloc::boxed::Box;
 
@@ -77,17 +77,17 @@ enum Turn {
     Off,
     /// Its VM ends.
     End,
-    /// Its VM did what it may not.
-    Crash(Crash),
+    /// It did what it may not, and says so in [`Vcpu::crash`].
+    Crash,
 }
 
 impl Core {
     /// Waits for an interrupt. Whoever makes something ready after this core was marked idle sends one.
     fn sleep(&self) {
-        timer::set_alarm(self.deadline());
+        timer::set_alarm(self.deadline(&scheduler::queue(self.index)));
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
-        if self.handle_interrupts() {
+        if self.handle_interrupt() {
             // It was raised before the vCPU lost the core, which will find it due again.
             gic::set_active(self.interrupts.guest_timer, false);
         }
@@ -99,9 +99,9 @@ impl Core {
     }
 
     /// When something is due that no interrupt tells.
-    fn deadline(&self) -> Option<u64> {
+    fn deadline(&self, queue: &RunQueue) -> Option<u64> {
         let chores = if self.index == HOUSEKEEPER { fleet::due() } else { None };
-        scheduler::earlier(scheduler::queue(self.index).deadline(), chores)
+        scheduler::earlier(queue.deadline(), chores)
     }
 
     fn run(&self, mut vcpu: Box<Vcpu>) {
@@ -120,9 +120,8 @@ impl Core {
             Turn::Interrupted => scheduler::put_first(self.index, vcpu),
             Turn::Off => switch_off(vcpu),
             Turn::End => end(vcpu),
-            Turn::Crash(crash) => {
-                vcpu.vm.flush();
-                log::error!("{}", Report { vcpu: &vcpu, crash });
+            Turn::Crash => {
+                report(&vcpu);
                 vcpu.vm.crash();
                 end(vcpu);
             }
@@ -140,34 +139,32 @@ impl Core {
         let turn = RunningTurn { core: self, link, priority: vcpu.priority, end };
         turn.set_alarm();
         link.usage.begin(now);
-        // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
-        let mut loaded = unsafe { vcpu.context.load(vttbr) };
-        if vcpu.vm.last_vcpus.replace(self.index, vcpu.index) {
-            tlb::flush_stage1_here();
-        }
-        let guest_timer = self.interrupts.guest_timer;
-        let interrupts = interrupts::Interrupts::load(&vcpu.vm, vcpu.index, guest_timer, loaded.interface());
         let mut guest = Guest {
             vm: &vcpu.vm,
             index: usize::from(vcpu.index),
-            vcpu: loaded,
-            interrupts,
+            // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
+            vcpu: unsafe { vcpu.context.load(vttbr) },
+            interrupts: interrupts::Interrupts::new(&vcpu.vm, vcpu.index, self.interrupts.guest_timer),
             usage: &mut vcpu.usage,
+            crash: &mut vcpu.crash,
         };
+        if vcpu.vm.last_vcpus.replace(self.index, vcpu.index) {
+            tlb::flush_stage1_here();
+        }
+        guest.interrupts.load(guest.vcpu.interface());
         let reason = guest.run(&turn);
-        let Guest { vcpu: mut loaded, interrupts, usage, .. } = guest;
-        interrupts.unload(loaded.interface());
-        drop(loaded);
+        guest.interrupts.unload(guest.vcpu.interface());
+        drop(guest);
         let now = timer::now();
-        link.usage.end(usage, now);
+        link.usage.end(&mut vcpu.usage, now);
         vcpu.turn_left = if matches!(reason, Turn::Interrupted) { end.saturating_sub(now) } else { 0 };
         reason
     }
 
-    /// Handles what is pending. Returns whether the virtual timer of the guest that has the core was among it.
-    fn handle_interrupts(&self) -> bool {
+    /// Handles the interrupt that is pending. Returns whether it is the virtual timer of the guest that has the core.
+    fn handle_interrupt(&self) -> bool {
         let mut guest_timer = false;
-        gic::for_each_pending(|intid| {
+        gic::take_pending(|intid| {
             if intid == self.interrupts.guest_timer {
                 guest_timer = true;
                 return Handled::ByGuest;
@@ -223,9 +220,17 @@ impl RunningTurn<'_> {
 
     /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
     fn set_alarm(&self) {
-        let ready = scheduler::queue(self.core.index).ready_priority();
-        let end = ready.filter(|priority| *priority == self.priority).map(|_| self.end);
-        timer::set_alarm(scheduler::earlier(end, self.core.deadline()));
+        let queue = scheduler::queue(self.core.index);
+        let end = (queue.ready_priority() == Some(self.priority)).then_some(self.end);
+        timer::set_alarm(scheduler::earlier(end, self.core.deadline(&queue)));
+    }
+}
+
+/// Says what a vCPU did that it may not.
+fn report(vcpu: &Vcpu) {
+    vcpu.vm.flush();
+    if let Some(crash) = vcpu.crash {
+        log::error!("{}", Report { vcpu, crash });
     }
 }
 
@@ -278,6 +283,7 @@ struct Guest<'a> {
     vcpu: LoadedVcpu<'a>,
     interrupts: interrupts::Interrupts<'a>,
     usage: &'a mut Usage,
+    crash: &'a mut Option<Crash>,
 }
 
 impl Guest<'_> {
@@ -336,9 +342,9 @@ impl Guest<'_> {
             Exit::Interrupt => self.interrupt(turn),
             Exit::Unhandled(vector) => {
                 let (syndrome, pc, address) = self.vcpu.own_exception();
-                Some(Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address }))
+                self.crash(Crash::Unhandled { vector, syndrome, pc, address })
             }
-            Exit::SystemError(syndrome) => Some(Turn::Crash(Crash::SystemError(syndrome))),
+            Exit::SystemError(syndrome) => self.crash(Crash::SystemError(syndrome)),
         }
     }
 
@@ -349,7 +355,7 @@ impl Guest<'_> {
     }
 
     fn interrupt(&mut self, turn: &RunningTurn<'_>) -> Option<Turn> {
-        if turn.core.handle_interrupts() {
+        if turn.core.handle_interrupt() {
             self.interrupts.timer_fired();
         }
         self.interrupts.look();
@@ -418,6 +424,12 @@ impl Guest<'_> {
     #[cold]
     fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
         let (ipa, address) = self.vcpu.fault_address(syndrome);
-        Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }))
+        self.crash(Crash::Fault { syndrome, ipa, address })
+    }
+
+    #[cold]
+    fn crash(&mut self, crash: Crash) -> Option<Turn> {
+        *self.crash = Some(crash);
+        Some(Turn::Crash)
     }
 }
