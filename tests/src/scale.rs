@@ -236,9 +236,9 @@ fn left_out() -> Result<()> {
     ensure!(command(&dump, &empty, "")?.0.output()?.status.success(), "QEMU does not dump its device tree");
     let mut bytes = std::fs::read(&tree)?;
     // Core 1 is started in a way that nobody knows, core 2 is not where the tree says.
-    property(&mut bytes, b"psci\0", 1)?.copy_from_slice(b"none\0");
-    property(&mut bytes, &2_u32.to_be_bytes(), 0)?.copy_from_slice(&0x77_u32.to_be_bytes());
-    std::fs::write(&tree, bytes)?;
+    property(&mut bytes, b"cpu@1\0", b"psci\0")?.copy_from_slice(b"none\0");
+    property(&mut bytes, b"cpu@2\0", &2_u32.to_be_bytes())?.copy_from_slice(&0x77_u32.to_be_bytes());
+    std::fs::write(&tree, packed(bytes)?)?;
 
     let board = Board { smp: 4, extra: vec!["-dtb".into(), tree.into()], ..Board::default() };
     let draft = xtask::bundle::Draft::manifest(&root().join("images/demo.toml"))?;
@@ -248,12 +248,25 @@ fn left_out() -> Result<()> {
     console.shows("[vm2] 0 + 2 + 4 + 6 + 8 = 20\n")?.ends_with(0).map(drop)
 }
 
-/// The value of a device tree's property number `index` of those with this value.
-fn property<'a>(tree: &'a mut [u8], value: &[u8], index: usize) -> Result<&'a mut [u8]> {
+/// A device tree without the room at its end, which would make it larger than the boot protocol allows once QEMU has
+/// doubled it.
+fn packed(mut tree: Vec<u8>) -> Result<Vec<u8>> {
+    // Fields of the header (Devicetree Specification, 5.2).
+    let field = |at: usize| tree[at..at + 4].try_into().map(u32::from_be_bytes);
+    let size = (field(8)? + field(36)?).max(field(12)? + field(32)?);
+    tree[4..8].copy_from_slice(&size.to_be_bytes());
+    tree.truncate(usize::try_from(size)?);
+    Ok(tree)
+}
+
+/// The value of the first property of a device tree's node that has this value.
+fn property<'a>(tree: &'a mut [u8], node: &[u8], value: &[u8]) -> Result<&'a mut [u8]> {
     // A token, the length, the name's offset, the value (Devicetree Specification, 5.4).
     let mut head = vec![0, 0, 0, 3];
     head.extend(u32::try_from(value.len())?.to_be_bytes());
+    let words = || (0..tree.len() - 12).step_by(4);
+    let start = words().find(|at| tree[*at..].starts_with(node)).context("no such node")?;
     let found = |at: &usize| tree[*at..].starts_with(&head) && tree[at + 12..].starts_with(value);
-    let at = (0..tree.len() - 12).step_by(4).filter(found).nth(index).context("no such property")?;
+    let at = words().filter(|at| *at > start).find(found).context("no such property")?;
     Ok(&mut tree[at + 12..at + 12 + value.len()])
 }
