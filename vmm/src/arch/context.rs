@@ -217,7 +217,6 @@ pub enum Stage1 {
 /// All registers of a vCPU. Those that every switch moves come first, where instructions that move two at once reach.
 #[repr(C)]
 #[derive(Debug, Clone, Default)]
-#[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "there is no core to load them into"))]
 pub struct VcpuContext {
     /// What every exit saves.
     pub registers: GuestRegisters,

@@ -28,10 +28,14 @@ use spin::{Mutex, MutexGuard};
 static QUEUES: [Mutex<RunQueue>; MAX_CORES] = [const { Mutex::new(RunQueue::new()) }; MAX_CORES];
 /// The [`Line`] of each queue.
 static LINES: [AtomicU64; MAX_CORES] = [const { AtomicU64::new(Line::EMPTY.0) }; MAX_CORES];
+/// When the next of those that wait in each queue is due; [`NEVER`] if none is.
+static DEADLINES: [AtomicU64; MAX_CORES] = [const { AtomicU64::new(NEVER) }; MAX_CORES];
 /// The [`Rank`] of what each core runs.
 static RUNNING: [AtomicU16; MAX_CORES] = [const { AtomicU16::new(Rank::IDLE.0) }; MAX_CORES];
 /// Cores that take part.
 static CORES: AtomicUsize = AtomicUsize::new(1);
+
+const NEVER: u64 = u64::MAX;
 
 /// Says how many cores take part, and how many vCPUs there will be at most.
 pub fn init(cores: usize, vcpus: usize) {
@@ -60,18 +64,38 @@ impl DerefMut for LockedQueue {
 }
 
 impl Drop for LockedQueue {
+    #[inline]
     fn drop(&mut self) {
         LINES[self.core].store(self.queue.line().0, Ordering::SeqCst);
+        DEADLINES[self.core].store(self.queue.deadline().unwrap_or(NEVER), Ordering::Relaxed);
     }
 }
 
 /// The queue of a core.
+#[inline]
 pub fn queue(core: usize) -> LockedQueue {
     LockedQueue { core, queue: QUEUES[core].lock() }
 }
 
 fn cores() -> core::ops::Range<usize> {
     0..CORES.load(Ordering::Relaxed)
+}
+
+/// When the next vCPU that waits in a core's queue is due.
+#[must_use]
+#[inline]
+pub fn deadline(core: usize) -> Option<u64> {
+    Some(DEADLINES[core].load(Ordering::Relaxed)).filter(|deadline| *deadline != NEVER)
+}
+
+/// The rank of the first that is ready in a core's queue, once those are that are due.
+#[must_use]
+#[inline]
+pub fn ready_rank(core: usize, now: u64) -> Rank {
+    if DEADLINES[core].load(Ordering::Relaxed) <= now {
+        queue(core).wake_due(now);
+    }
+    line(core).rank()
 }
 
 fn line(core: usize) -> Line {

@@ -35,9 +35,20 @@ impl Line {
 
     /// The rank of the first.
     #[must_use]
+    #[inline]
     pub fn rank(self) -> Rank {
         let [low, high, ..] = self.0.to_le_bytes();
         Rank(u16::from_le_bytes([low, high]))
+    }
+
+    /// What is left without the first, if an equal follows it.
+    #[inline]
+    fn without_first(self) -> Option<Self> {
+        (self.equals() > 1).then(|| Self(self.0 - (1 << 40 | 1 << 16)))
+    }
+
+    const fn equals(self) -> u64 {
+        self.0 >> 16 & 0xff_ffff
     }
 
     /// How many go before, or take turns with, one more of this rank; at most, if the first has more than that.
@@ -45,7 +56,7 @@ impl Line {
     pub fn before(self, rank: Rank) -> u64 {
         match self.rank().cmp(&rank) {
             Ordering::Less => 0,
-            Ordering::Equal => self.0 >> 16 & 0xff_ffff,
+            Ordering::Equal => self.equals(),
             Ordering::Greater => self.0 >> 40,
         }
     }
@@ -112,10 +123,9 @@ impl RunQueue {
     /// Takes the vCPU whose turn it is.
     pub fn pop(&mut self) -> Option<Box<Vcpu>> {
         let first = self.ready.pop_front()?;
-        if self.ready.is_empty() {
-            self.line = Line::EMPTY;
-        } else {
-            self.update_line();
+        match self.line.without_first() {
+            Some(line) => self.line = line,
+            None => self.update_line(),
         }
         Some(first)
     }
@@ -161,6 +171,7 @@ impl RunQueue {
     }
 
     /// Makes ready what is due.
+    #[inline]
     pub fn wake_due(&mut self, now: u64) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             while let Some(place) = self.parked.iter().position(|p| p.deadline.is_some_and(|at| at <= now)) {

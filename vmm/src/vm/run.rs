@@ -12,7 +12,7 @@ use crate::{
     devices::access::{Direction, MmioAccess},
     hypercall::{self, Flow, psci::Action},
     memory::vmid::VmidAllocator,
-    scheduler::{self, RunQueue},
+    scheduler::{self, Rank},
 };
 use alloc::boxed::Box;
 
@@ -84,7 +84,7 @@ enum Turn {
 impl Core {
     /// Waits for an interrupt. Whoever makes something ready after this core was marked idle sends one.
     fn sleep(&self) {
-        timer::set_alarm(self.deadline(&scheduler::queue(self.index)));
+        timer::set_alarm(self.deadline());
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
         if self.handle_interrupt() {
@@ -99,9 +99,9 @@ impl Core {
     }
 
     /// When something is due that no interrupt tells.
-    fn deadline(&self, queue: &RunQueue) -> Option<u64> {
+    fn deadline(&self) -> Option<u64> {
         let chores = if self.index == HOUSEKEEPER { fleet::due() } else { None };
-        scheduler::earlier(queue.deadline(), chores)
+        scheduler::earlier(scheduler::deadline(self.index), chores)
     }
 
     fn run(&self, mut vcpu: Box<Vcpu>) {
@@ -136,8 +136,8 @@ impl Core {
         let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
         let link = &vcpu.vm.links[usize::from(vcpu.index)];
         let end = now.saturating_add(if vcpu.turn_left > 0 { vcpu.turn_left } else { self.quantum });
-        let turn = RunningTurn { core: self, link, priority: vcpu.priority, end };
-        turn.set_alarm();
+        let turn = RunningTurn { core: self, link, rank: Rank::of(vcpu.priority), end };
+        turn.set_alarm(scheduler::ready_rank(self.index, now));
         link.usage.begin(now);
         let mut guest = Guest {
             vm: &vcpu.vm,
@@ -190,7 +190,7 @@ impl Core {
 struct RunningTurn<'a> {
     core: &'a Core,
     link: &'a VcpuLink,
-    priority: u8,
+    rank: Rank,
     /// When it is over if an equal waits.
     end: u64,
 }
@@ -203,26 +203,25 @@ impl RunningTurn<'_> {
             return Some(Turn::Interrupted);
         }
         let now = timer::now();
-        let mut queue = scheduler::queue(self.core.index);
-        queue.wake_due(now);
-        let ready = queue.ready_priority();
-        drop(queue);
-        match ready {
-            Some(priority) if priority > self.priority => return Some(Turn::Interrupted),
-            Some(priority) if priority == self.priority && now >= self.end => return Some(Turn::Yield),
-            // What is ready may find a core that does less.
-            Some(_) => scheduler::spread(self.core.index),
-            None => {}
+        let ready = scheduler::ready_rank(self.core.index, now);
+        if ready > self.rank {
+            return Some(Turn::Interrupted);
         }
-        self.set_alarm();
+        if ready == self.rank && now >= self.end {
+            return Some(Turn::Yield);
+        }
+        if ready != Rank::IDLE {
+            // It may find a core that does less.
+            scheduler::spread(self.core.index);
+        }
+        self.set_alarm(ready);
         None
     }
 
     /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
-    fn set_alarm(&self) {
-        let queue = scheduler::queue(self.core.index);
-        let end = (queue.ready_priority() == Some(self.priority)).then_some(self.end);
-        timer::set_alarm(scheduler::earlier(end, self.core.deadline(&queue)));
+    fn set_alarm(&self, ready: Rank) {
+        let end = (ready == self.rank).then_some(self.end);
+        timer::set_alarm(scheduler::earlier(end, self.core.deadline()));
     }
 }
 
