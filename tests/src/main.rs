@@ -15,9 +15,11 @@ mod interrupts;
 mod isolation;
 mod lifecycle;
 mod machine;
+mod power;
 mod process;
 mod python;
 mod repl;
+mod storms;
 
 use std::process::ExitCode;
 
@@ -39,8 +41,10 @@ fn main() -> ExitCode {
         isolation::tests(),
         lifecycle::tests(),
         machine::tests(),
+        power::tests(),
         python::tests(),
         repl::tests(),
+        storms::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
