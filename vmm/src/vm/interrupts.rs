@@ -126,12 +126,19 @@ impl<'a> Interrupts<'a> {
         notify(self.vm, vcpus.difference(VcpuSet::one(self.vcpu)));
     }
 
-    /// Looks again if another core says that something has changed, or if there may be room in the list registers
-    /// for what had none: a maintenance interrupt says no more than that.
+    /// Looks again if another core says that something has changed.
     pub(super) fn look(&mut self) {
-        if self.fill.more() || self.vm.links[self.vcpu].take_stale() {
+        if self.vm.links[self.vcpu].take_stale() {
             self.update();
         }
+    }
+
+    /// Looks again after a maintenance interrupt, which says no more than that there is something to do: room in the
+    /// list registers for what had none, or an interrupt that the guest has ended and that is pending again. It has
+    /// silenced the interface, which works again from here on.
+    pub(super) fn maintain(&mut self) {
+        self.update();
+        interface::request_maintenance(self.fill);
     }
 }
 

@@ -95,7 +95,7 @@ impl Core {
         timer::set_alarm(self.deadline());
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
-        if self.handle_interrupts() {
+        if self.handle_interrupts().timer {
             // It was raised before the vCPU lost the core, which will find it due again.
             gic::set_active(self.interrupts.guest_timer, false);
         }
@@ -167,18 +167,19 @@ impl Core {
         reason
     }
 
-    /// Handles what is pending. Returns whether the virtual timer of the guest that has the core was among it.
-    fn handle_interrupts(&self) -> bool {
-        let mut guest_timer = false;
+    /// Handles what is pending. Returns what of it is for the guest that has the core.
+    fn handle_interrupts(&self) -> ForGuest {
+        let mut guest = ForGuest::default();
         gic::for_each_pending(|intid| {
             if intid == self.interrupts.guest_timer {
-                guest_timer = true;
+                guest.timer = true;
                 return Handled::ByGuest;
             }
             if intid == self.interrupts.timer {
                 timer::set_alarm(None);
             } else if Some(intid) == self.interrupts.maintenance {
                 gic::interface::silence_maintenance();
+                guest.maintenance = true;
             } else if Some(intid) == self.interrupts.uart {
                 fleet::receive();
             }
@@ -188,8 +189,17 @@ impl Core {
             // Someone may have made room.
             fleet::receive();
         }
-        guest_timer
+        guest
     }
+}
+
+/// Interrupts of the hypervisor that are for the guest that has the core.
+#[derive(Debug, Clone, Copy, Default)]
+struct ForGuest {
+    /// Its virtual timer is due.
+    timer: bool,
+    /// Its list registers need a look.
+    maintenance: bool,
 }
 
 /// A turn as it goes on.
@@ -347,8 +357,12 @@ impl Guest<'_> {
     }
 
     fn interrupt(&mut self, turn: &mut RunningTurn<'_>) -> Option<Turn> {
-        if turn.core.handle_interrupts() {
+        let ForGuest { timer, maintenance } = turn.core.handle_interrupts();
+        if timer {
             self.interrupts.timer_fired();
+        }
+        if maintenance {
+            self.interrupts.maintain();
         }
         self.interrupts.look();
         turn.is_over(self.vm, self.usage).then_some(Turn::Yield)

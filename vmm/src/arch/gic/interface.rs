@@ -141,8 +141,8 @@ fn stop() {
     }
 }
 
-/// Asks for a maintenance interrupt if what found no room in the list registers needs one. Forgets
-/// what [`ended_unlisted`] has told.
+/// Asks for a maintenance interrupt if what found no room in the list registers needs one, and lets the interface work.
+/// Forgets what [`ended_unlisted`] has told.
 pub fn request_maintenance(fill: Fill) {
     let mut value = ENABLE;
     if fill.pending_left {
@@ -158,13 +158,14 @@ pub fn request_maintenance(fill: Fill) {
     }
 }
 
-/// Takes the request for a maintenance interrupt back, which is asserted until then.
+/// Turns the interface off until [`request_maintenance`], so that the maintenance interrupt is not asserted any more:
+/// whatever the reason for it, it needs `HCR.En`. What the reason was stays where it is, in the list registers and
+/// in what [`ended_unlisted`] tells.
 pub fn silence_maintenance() {
-    const REQUESTS: u32 = NONE_PENDING | ENDED_UNLISTED;
     match control() {
-        Some(control) => control.hcr.set(control.hcr.get() & !REQUESTS),
+        Some(control) => control.hcr.set(control.hcr.get() & !ENABLE),
         None => {
-            let value = read_register!("ich_hcr_el2") & !u64::from(REQUESTS);
+            let value = read_register!("ich_hcr_el2") & !u64::from(ENABLE);
             // SAFETY: the guest's interrupts only.
             unsafe { write_register!("ich_hcr_el2", value) };
         }
