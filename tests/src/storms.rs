@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use xtask::qemu::Machine;
+use xtask::qemu::{Board, Machine};
 
 use crate::boot::{Vm, bundle, bundle_with, counting, raw};
 use crate::dialogue::Dialogue;
@@ -110,9 +110,10 @@ fn line(machine: Machine) -> Result<()> {
 /// Whatever a VM does to its interrupt controller, that of another works.
 fn beside_interrupts(machine: Machine) -> Result<()> {
     let storm = Vm::new("storm", "storm.elf").args(&["storm", "gic"]).vcpus(2);
-    let others = [Vm::new("sgi", "sgi.elf").vcpus(4), Vm::new("priorities", "priorities.elf").vcpus(2)];
+    let others =
+        [Vm::new("sgi", "sgi.elf").vcpus(4).priority(9), Vm::new("priorities", "priorities.elf").vcpus(2)];
     let vms: Vec<Vm> = others.into_iter().chain([storm]).collect();
-    let mut dialogue = Dialogue::start_on(&counting(machine, 2), &vms, "")?;
+    let mut dialogue = Dialogue::start_on(&Board { machine, smp: 2, ..Board::default() }, &vms, "")?;
     dialogue.shows("[sgi] checked\n")?.shows("[priorities] checked\n")?;
     dialogue.types("\x01m")?.expects("monitor> ")?.types("kill storm\r")?;
     dialogue.ends()?.lacks("FAIL")?.ends_with(137).map(drop)

@@ -35,6 +35,7 @@ impl<'a> Interrupts<'a> {
     pub(super) fn load(vm: &'a Vm, vcpu: u8, timer: gic::IntId, state: &InterruptInterface) -> Self {
         interface::start(state);
         let vcpu = usize::from(vcpu);
+        vm.links[vcpu].set_loaded(true);
         if vm.vgic.lock().hardware_in_flight(vcpu, TIMER_INTID) {
             gic::set_active(timer, true);
         }
@@ -46,6 +47,7 @@ impl<'a> Interrupts<'a> {
     /// Takes the hardware away again.
     pub(super) fn unload(mut self, state: &mut InterruptInterface) {
         self.take_back();
+        self.vm.links[self.vcpu].set_loaded(false);
         let mut vgic = self.vm.vgic.lock();
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
             if !timer::guest_is_due() {
@@ -142,12 +144,13 @@ impl<'a> Interrupts<'a> {
     }
 }
 
-/// Makes vCPUs look at their interrupts: wakes those that wait, interrupts those that run elsewhere.
+/// Makes vCPUs look at their interrupts: wakes those that wait, interrupts those that run elsewhere. One that is
+/// ready is left alone, and with it whoever has its core: it looks when its turn comes.
 pub(super) fn notify(vm: &Vm, vcpus: VcpuSet) {
     for vcpu in vcpus.iter() {
         let (Some(link), Ok(index)) = (vm.links.get(vcpu), u8::try_from(vcpu)) else { continue };
         link.set_stale();
-        if !scheduler::wake(vm, index) && link.core() != cpu::core_index() {
+        if !scheduler::wake(vm, index) && link.is_loaded() && link.core() != cpu::core_index() {
             gic::kick(link.core());
         }
     }

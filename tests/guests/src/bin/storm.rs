@@ -31,7 +31,8 @@ fn other(vcpu: u64) -> ! {
 
 fn storm(vcpu: u64) -> ! {
     match (arg(1), vcpu) {
-        ("busy" | "sgi-to-busy", 1..) | ("busy", _) => busy(),
+        ("busy", _) => busy(),
+        ("sgi-to-busy", 1..) => called(),
         ("sgi-self", _) => sgi(gic::vcpu()..gic::vcpu() + 1),
         ("sgi-others" | "sgi-to-busy", _) => sgi(0..info::vcpu_count()),
         ("timer", _) => timer(),
@@ -61,6 +62,13 @@ fn sgi(targets: core::ops::Range<u32>) -> ! {
     loop {
         targets.clone().for_each(|vcpu| gic::send_to(vcpu, SGI));
     }
+}
+
+/// Takes SGIs and computes: a vCPU that is ready, and often not on a core, when one comes.
+fn called() -> ! {
+    gic::enable(SGI, 0x80);
+    irq::start(gic::end);
+    busy()
 }
 
 /// A timer that is due again as soon as it has interrupted.
@@ -187,15 +195,18 @@ fn system_register(random: &mut Random) {
             let reads = [$($read),*].len() as u64;
             let (value, chosen) = (random.next() & random.next(), random.below(writes + reads));
             let mut number = 0_u64;
-            // SAFETY: the guest's own interrupts, which it does not depend on.
             $(
                 if chosen == number {
+                    // QEMU 10.0 fails an assertion of its own when reserved bits of these two are set.
+                    let value = if $write.starts_with("icc_bpr") { value & 7 } else { value };
+                    // SAFETY: the guest's own interrupts, which it does not depend on.
                     unsafe { asm!(concat!("msr ", $write, ", {}"), in(reg) value) }
                 }
                 number += 1;
             )*
             $(
                 if chosen == number {
+                    // SAFETY: the guest's own interrupts, which it does not depend on.
                     unsafe { asm!(concat!("mrs {}, ", $read), out(reg) _) }
                 }
                 number += 1;
