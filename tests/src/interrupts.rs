@@ -21,7 +21,11 @@ pub(crate) fn tests() -> Vec<Trial> {
             tests.push(test(format!("interrupts::{name}_max"), move || interrupts(board(Cpu::Max))));
             tests.push(test(format!("board::{name}"), move || raw_board(board(Cpu::CortexA72))));
             tests.push(test(format!("cores::{name}"), move || many(board(Cpu::CortexA72))));
-            tests.push(test(format!("timer::{name}"), move || timer(board(Cpu::CortexA72))));
+            // QEMU 10.0 forgets a GICv2's physical interrupt that is still high when a guest ends the virtual one: with
+            // a deadline that is over before it is set, which only a slow machine brings about, all would wait.
+            if machine == Machine::Virt {
+                tests.push(test(format!("timer::{name}"), move || timer(board(Cpu::CortexA72))));
+            }
         }
         for smp in [1, 2, 4] {
             let board = Board { machine, smp, ..Board::default() };

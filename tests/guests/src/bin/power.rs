@@ -138,7 +138,7 @@ fn wild() {
     let mut random = Random::new(5);
     for _ in 0..WILD_CALLS {
         let conduit = random.one_of(&[Conduit::Hypervisor, Conduit::Secure]);
-        let registers = [function(&mut random), affinity(&mut random), nowhere(&mut random), random.next()];
+        let registers = [function(&mut random), affinity(&mut random), nowhere(&mut random), random.number()];
         let result = psci::call(conduit, registers);
         if !(-9..=0x1_0001).contains(&result) {
             println!("FAIL: {registers:#x?} gave {result}");
@@ -155,7 +155,7 @@ fn wild() {
 fn function(random: &mut Random) -> u64 {
     const LEFT_OUT: [u64; 5] =
         [psci::CPU_SUSPEND, psci::CPU_OFF, psci::SYSTEM_OFF, psci::SYSTEM_RESET, psci::SYSTEM_RESET2];
-    let any = 0x8000_0000 | random.next() >> 33;
+    let any = 0x8000_0000 | random.number() >> 33;
     let near = 0x8400_0000 | random.below(0x20);
     let id = random.one_of(&[psci::CPU_ON, psci::AFFINITY_INFO, near, near, any])
         ^ random.one_of(&[0, psci::WIDE]);
@@ -164,13 +164,13 @@ fn function(random: &mut Random) -> u64 {
 
 /// A vCPU, or none.
 fn affinity(random: &mut Random) -> u64 {
-    let wild = random.next();
+    let wild = random.number();
     random.one_of(&[0, 1, 2, 1 << 8 | 1, 1 << 16, 1 << 31 | 1, 1 << 32 | 1, u64::MAX, wild])
 }
 
 /// An address where no vCPU can start.
 fn nowhere(random: &mut Random) -> u64 {
-    let wild = random.next();
+    let wild = random.number();
     let end = info::ram_size();
     random.one_of(&[
         1,

@@ -128,11 +128,11 @@ fn hvc() -> ! {
 fn hvc_wild(seed: u64) -> ! {
     let mut random = Random::new(seed);
     loop {
-        let wild = random.next() >> random.below(64);
+        let wild = random.number() >> random.below(64);
         let number =
             random.one_of(&[wild & !(1 << 31) | 0x100, abi::PUTS, abi::CONSOLE_WRITE, abi::CONSOLE_READ]);
         // SAFETY: there is no memory beyond the end of RAM.
-        unsafe { hypercall::hvc(number, info::ram_size().saturating_add(wild), random.next()) };
+        unsafe { hypercall::hvc(number, info::ram_size().saturating_add(wild), random.number()) };
     }
 }
 
@@ -173,7 +173,7 @@ fn register(random: &mut Random) -> u64 {
 
 /// A load or a store, aligned to its width.
 fn access(address: u64, random: &mut Random) {
-    let value = random.next() & random.next();
+    let value = random.number() & random.number();
     // SAFETY: the guest's own interrupts, which it does not depend on.
     unsafe {
         match random.below(8) {
@@ -193,7 +193,7 @@ fn system_register(random: &mut Random) {
         ($(write $write:literal,)* $(read $read:literal,)*) => {{
             let writes = [$($write),*].len() as u64;
             let reads = [$($read),*].len() as u64;
-            let (value, chosen) = (random.next() & random.next(), random.below(writes + reads));
+            let (value, chosen) = (random.number() & random.number(), random.below(writes + reads));
             let mut number = 0_u64;
             $(
                 if chosen == number {
