@@ -22,8 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 const PYTHON_MEMORY: Size = Size::mib(4);
 const PYTHON_SCRIPT: &str = "print('ready')\n";
 /// The raw program that reads a UART's register, and its source.
-const UART_GUEST: &str = "uart.bin";
-const UART_SOURCE: &str = "tests/guests/raw/uart.S";
+const UART_GUEST: &str = "bench_uart.bin";
+const UART_SOURCE: &str = "tests/guests/raw/bench_uart.S";
 
 /// Values, by the names of their figures.
 type Values = Vec<(&'static str, u64)>;

@@ -46,6 +46,7 @@ impl<'a> Interrupts<'a> {
     /// Gives the hardware to the vCPU.
     pub(super) fn load(&mut self, state: &InterruptInterface) {
         self.hardware.start(state);
+        self.vm.links[self.vcpu].set_loaded(true);
         let _ = self.vm.links[self.vcpu].take_stale();
         let vgic = self.vm.vgic.lock();
         if vgic.is_quiet(self.vcpu) {
@@ -61,6 +62,7 @@ impl<'a> Interrupts<'a> {
     pub(super) fn unload(&mut self, state: &mut InterruptInterface) {
         let mut vgic = self.vm.vgic.lock();
         let changed = self.take_back(&mut vgic);
+        self.vm.links[self.vcpu].set_loaded(false);
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
             if !timer::guest_is_due() {
                 let _ = vgic.withdraw_hardware(self.vcpu, TIMER_INTID);
@@ -167,12 +169,19 @@ impl<'a> Interrupts<'a> {
         notify(self.vm, changed);
     }
 
-    /// Looks again if another core says that something has changed, or if there may be room in the list registers
-    /// for what had none: a maintenance interrupt says no more than that.
+    /// Looks again if another core says that something has changed.
     pub(super) fn look(&mut self) {
-        if self.fill.more() || self.vm.links[self.vcpu].take_stale() {
+        if self.vm.links[self.vcpu].take_stale() {
             self.update();
         }
+    }
+
+    /// Looks again after a maintenance interrupt, which says no more than that there is something to do: room in the
+    /// list registers for what had none, or an interrupt that the guest has ended and that is pending again. It has
+    /// silenced the interface, which works again from here on.
+    pub(super) fn maintain(&mut self) {
+        self.update();
+        self.hardware.request_maintenance(self.fill);
     }
 }
 
@@ -181,7 +190,8 @@ fn deactivate(physical: gic::IntId) {
     gic::set_active(physical, false);
 }
 
-/// Makes vCPUs look at their interrupts: wakes those that wait, interrupts those that run elsewhere.
+/// Makes vCPUs look at their interrupts: wakes those that wait, interrupts those that run elsewhere. One that is
+/// ready is left alone, and with it whoever has its core: it looks when its turn comes.
 #[inline]
 pub(super) fn notify(vm: &Vm, vcpus: VcpuSet) {
     if !vcpus.is_empty() {
@@ -194,7 +204,7 @@ fn notify_each(vm: &Vm, vcpus: VcpuSet) {
     for vcpu in vcpus.iter() {
         let (Some(link), Ok(index)) = (vm.links.get(vcpu), u8::try_from(vcpu)) else { continue };
         link.set_stale();
-        if !scheduler::wake(vm, index) && link.core() != cpu::core_index() {
+        if !scheduler::wake(vm, index) && link.is_loaded() && link.core() != cpu::core_index() {
             gic::kick(link.core());
         }
     }

@@ -97,6 +97,8 @@ pub struct VcpuLink {
     event: AtomicBool,
     /// Something has changed that its list registers do not show yet.
     stale: AtomicBool,
+    /// It has a core, with its list registers.
+    loaded: AtomicBool,
     /// What it has used.
     pub usage: SharedUsage,
 }
@@ -121,6 +123,17 @@ impl VcpuLink {
     /// Lets it look at its interrupts.
     pub fn set_stale(&self) {
         self.stale.store(true, Ordering::SeqCst);
+    }
+
+    /// It gets a core, and looks at its interrupts after that; or it has lost it.
+    pub fn set_loaded(&self, loaded: bool) {
+        self.loaded.store(loaded, Ordering::SeqCst);
+    }
+
+    /// Whether it has a core. If not, it will look at its interrupts when it gets one.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::SeqCst)
     }
 
     /// Whether its interrupts have changed since the last call.

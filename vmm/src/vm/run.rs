@@ -87,7 +87,7 @@ impl Core {
         timer::set_alarm(self.deadline());
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
-        if self.handle_interrupt() {
+        if self.handle_interrupt() == Interrupted::GuestTimer {
             // It was raised before the vCPU lost the core, which will find it due again.
             gic::set_active(self.interrupts.guest_timer, false);
         }
@@ -161,18 +161,19 @@ impl Core {
         reason
     }
 
-    /// Handles the interrupt that is pending. Returns whether it is the virtual timer of the guest that has the core.
-    fn handle_interrupt(&self) -> bool {
-        let mut guest_timer = false;
+    /// Handles the interrupt that is pending.
+    fn handle_interrupt(&self) -> Interrupted {
+        let mut interrupted = Interrupted::Host;
         gic::take_pending(|intid| {
             if intid == self.interrupts.guest_timer {
-                guest_timer = true;
+                interrupted = Interrupted::GuestTimer;
                 return Handled::ByGuest;
             }
             if intid == self.interrupts.timer {
                 timer::set_alarm(None);
             } else if Some(intid) == self.interrupts.maintenance {
                 gic::interface::Interface::get().silence_maintenance();
+                interrupted = Interrupted::Maintenance;
             } else if Some(intid) == self.interrupts.uart {
                 fleet::receive();
             }
@@ -182,8 +183,19 @@ impl Core {
             // Someone may have made room.
             fleet::receive();
         }
-        guest_timer
+        interrupted
     }
+}
+
+/// What a physical interrupt was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupted {
+    /// The virtual timer of the guest that has the core.
+    GuestTimer,
+    /// Its list registers, which need a look.
+    Maintenance,
+    /// Something that the hypervisor has handled.
+    Host,
 }
 
 /// A turn as it goes on.
@@ -354,8 +366,10 @@ impl Guest<'_> {
     }
 
     fn interrupt(&mut self, turn: &RunningTurn<'_>) -> Option<Turn> {
-        if turn.core.handle_interrupt() {
-            self.interrupts.timer_fired();
+        match turn.core.handle_interrupt() {
+            Interrupted::GuestTimer => self.interrupts.timer_fired(),
+            Interrupted::Maintenance => self.interrupts.maintain(),
+            Interrupted::Host => {}
         }
         self.interrupts.look();
         turn.end(self.vm, self.usage)

@@ -169,17 +169,19 @@ impl Interface {
         }
     }
 
-    /// Asks for a maintenance interrupt if what found no room in the list registers needs one. Forgets
-    /// what [`Self::ended_unlisted`] has told.
+    /// Asks for a maintenance interrupt if what found no room in the list registers needs one, and lets the interface
+    /// work. Forgets what [`Self::ended_unlisted`] has told.
     pub fn request_maintenance(self, fill: Fill) {
         let pending = if fill.pending_left { NONE_PENDING } else { 0 };
         let active = if fill.active_left { ENDED_UNLISTED } else { 0 };
         self.set_control(ENABLE | pending | active);
     }
 
-    /// Takes the request for a maintenance interrupt back, which is asserted until then.
+    /// Turns the interface off until [`Self::request_maintenance`], so that the maintenance interrupt is not asserted any
+    /// more: whatever the reason for it, it needs `HCR.En`. What the reason was stays where it is, in the list registers
+    /// and in what [`Self::ended_unlisted`] tells.
     pub fn silence_maintenance(self) {
-        self.set_control(self.control() & !(NONE_PENDING | ENDED_UNLISTED));
+        self.set_control(self.control() & !ENABLE);
         isb();
     }
 
