@@ -161,6 +161,14 @@ impl Pl011 {
         self.transmitted.take()
     }
 
+    /// Whether reading at this offset takes a byte, by which the interrupt line and the room for more may change; no
+    /// other read changes anything.
+    #[inline]
+    #[must_use]
+    pub const fn takes_by_read(offset: u64) -> bool {
+        offset < register::DR + 4
+    }
+
     /// Whether the receiver can take a byte.
     #[inline]
     #[must_use]
