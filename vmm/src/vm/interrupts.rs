@@ -33,6 +33,8 @@ pub(super) struct Interrupts<'a> {
     timer: gic::IntId,
     /// What is in the list registers, and what found no room there.
     fill: Fill,
+    /// Whether the timer's physical interrupt may be active on behalf of the vCPU.
+    timer_active: bool,
 }
 
 impl<'a> Interrupts<'a> {
@@ -40,26 +42,32 @@ impl<'a> Interrupts<'a> {
     pub(super) fn new(vm: &'a Vm, vcpu: u8, timer: gic::IntId) -> Self {
         let hardware = Interface::get();
         let (vcpu, room) = (usize::from(vcpu), hardware.list_registers());
-        Self { vm, vcpu, hardware, room, timer, fill: Fill::default() }
+        Self { vm, vcpu, hardware, room, timer, fill: Fill::default(), timer_active: false }
     }
 
     /// Gives the hardware to the vCPU.
     pub(super) fn load(&mut self, state: &InterruptInterface) {
         self.hardware.start(state);
         self.vm.links[self.vcpu].set_loaded(true);
-        let _ = self.vm.links[self.vcpu].take_stale();
-        let vgic = self.vm.vgic.lock();
-        if vgic.is_quiet(self.vcpu) {
+        // Whoever changes something for a vCPU says so.
+        if !self.vm.links[self.vcpu].take_stale() && state.quiet {
             return;
         }
+        let vgic = self.vm.vgic.lock();
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
             gic::set_active(self.timer, true);
+            self.timer_active = true;
         }
         self.refresh(vgic, VcpuSet::EMPTY);
     }
 
     /// Takes the hardware away again.
     pub(super) fn unload(&mut self, state: &mut InterruptInterface) {
+        state.quiet = self.fill == Fill::default() && !self.timer_active;
+        if state.quiet {
+            self.vm.links[self.vcpu].set_loaded(false);
+            return self.hardware.save(state);
+        }
         let mut vgic = self.vm.vgic.lock();
         let changed = self.take_back(&mut vgic);
         self.vm.links[self.vcpu].set_loaded(false);
@@ -143,6 +151,7 @@ impl<'a> Interrupts<'a> {
     pub(super) fn timer_fired(&mut self) {
         let mut vgic = self.vm.vgic.lock();
         let changed = vgic.inject_hardware(self.vcpu, TIMER_INTID, self.timer);
+        self.timer_active = true;
         self.settle(vgic, changed);
     }
 
