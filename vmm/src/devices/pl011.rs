@@ -235,10 +235,12 @@ impl Pl011 {
     }
 
     /// Reads `FR`.
+    #[inline]
     fn flags(&self) -> Flags {
+        let received = self.received.len();
         let mut flags = self.modem_lines() | Flags::TRANSMIT_EMPTY;
-        flags.set(Flags::RECEIVE_EMPTY, self.received.is_empty());
-        flags.set(Flags::RECEIVE_FULL, self.received.len() >= self.capacity());
+        flags.set(Flags::RECEIVE_EMPTY, received == 0);
+        flags.set(Flags::RECEIVE_FULL, received >= self.capacity());
         flags
     }
 

@@ -69,7 +69,7 @@ impl<'a> Interrupts<'a> {
             return self.hardware.save(state);
         }
         let mut vgic = self.vm.vgic.lock();
-        let changed = self.take_back(&mut vgic);
+        let changed = self.drain(&mut vgic);
         self.vm.links[self.vcpu].set_loaded(false);
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
             if !timer::guest_is_due() {
@@ -80,7 +80,6 @@ impl<'a> Interrupts<'a> {
             gic::set_active(self.timer, false);
         }
         drop(vgic);
-        self.hardware.write_list_registers(&[0; MAX_LIST_REGISTERS][..self.fill.used]);
         self.hardware.save(state);
         notify(self.vm, self.others(changed));
     }
@@ -108,6 +107,17 @@ impl<'a> Interrupts<'a> {
             self.hardware.request_maintenance(self.fill);
         }
         notify(self.vm, self.others(changed));
+    }
+
+    /// Takes everything out of the list registers. Returns the vCPUs that must look.
+    fn drain(&mut self, vgic: &mut Vgic) -> VcpuSet {
+        let changed = self.take_back(vgic);
+        let before = core::mem::take(&mut self.fill);
+        self.hardware.write_list_registers(&[0; MAX_LIST_REGISTERS][..before.used]);
+        if before.more() {
+            self.hardware.request_maintenance(self.fill);
+        }
+        changed
     }
 
     /// Tells the controller what became of the interrupts in the list registers. Returns the vCPUs that must
@@ -138,13 +148,18 @@ impl<'a> Interrupts<'a> {
         }
     }
 
-    /// Whether an interrupt is there that ends a `WFI`.
-    pub(super) fn is_pending(&mut self, state: &mut InterruptInterface) -> bool {
-        if self.fill.used > 0 {
+    /// Whether an interrupt is there that ends a `WFI`. If not, the list registers are free.
+    pub(super) fn end_wait(&mut self, state: &mut InterruptInterface) -> bool {
+        state.vmcr = self.hardware.controls();
+        let mut vgic = self.vm.vgic.lock();
+        let changed = self.drain(&mut vgic);
+        if vgic.is_deliverable(self.vcpu, state.priority_mask()) {
+            self.refresh(vgic, changed);
             return true;
         }
-        state.vmcr = self.hardware.controls();
-        self.vm.vgic.lock().is_deliverable(self.vcpu, state.priority_mask())
+        drop(vgic);
+        notify(self.vm, self.others(changed));
+        false
     }
 
     /// The vCPU's virtual timer has raised its physical interrupt, which stays active until the guest ends it.

@@ -385,8 +385,7 @@ impl Guest<'_> {
 
     /// `WFI`: until an interrupt is there, whether it is masked or not.
     fn wait(&mut self) -> Option<Turn> {
-        self.interrupts.synchronise();
-        if self.interrupts.is_pending(self.vcpu.interface()) {
+        if self.interrupts.end_wait(self.vcpu.interface()) {
             return None;
         }
         Some(Turn::Wait(scheduler::earlier(self.vcpu.timer_deadline(), self.vm.next_device_event())))
