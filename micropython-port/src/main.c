@@ -13,6 +13,7 @@
 #include "shared/readline/readline.h"
 #include "shared/runtime/gchelper.h"
 #include "shared/runtime/pyexec.h"
+#include "shared/runtime/softtimer.h"
 
 #include "port.h"
 
@@ -26,17 +27,20 @@
 void gc_collect(void) {
     gc_collect_start();
     gc_helper_collect_regs_and_stack();
+    port_threads_collect();
+    soft_timer_gc_mark_all();
     gc_collect_end();
 }
 
 // The heap is all memory that the image and the stack leave.
 static void start_python(void) {
     HV_Memory memory = hv_memory();
+    port_threads_init();
     mp_cstack_init_with_top(memory.stack_top, memory.stack_size);
     gc_init(memory.free_start, memory.free_end);
     mp_init();
     readline_init0();
-    port_mount_rom();
+    port_mount_files();
     const char *arg;
     for (size_t i = 0; (arg = hv_arg(i)) != NULL; i++) {
         mp_obj_list_append(mp_sys_argv, mp_obj_new_str_from_cstr(arg));
@@ -123,6 +127,8 @@ uint8_t port_main(void) {
         }
         run_repl();
         mp_printf(&mp_plat_print, "MPY: soft reboot\n");
+        port_threads_stop();
+        soft_timer_deinit();
         gc_sweep_all();
         mp_deinit();
     }

@@ -97,7 +97,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, memory, vcpus, entry, args, priority, affinity, restart, files",
+         name, machine, image, memory, vcpus, entry, args, priority, affinity, restart, storage, files",
     );
 }
 
