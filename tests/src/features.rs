@@ -105,7 +105,7 @@ fn timers() -> Result<()> {
     let console = run(&[Vm::python("a", script)])?;
     let (first, rest) = console.output.split_once('\n').context("no line")?;
     // On a busy machine a callback may come in the last moment, or be late.
-    ensure!((1..=11).contains(&first.parse()?), "{first} ticks");
+    ensure!((1..=11).contains(&first.parse::<u32>()?), "{first} ticks");
     ensure!(rest.starts_with("True\nonce\n"), "{rest}");
     console.ends_with(0).map(drop)
 }
@@ -119,7 +119,7 @@ fn time_of_day() -> Result<()> {
     let after = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let (seconds, _) = console.output.split_once(' ').context("no number")?;
     // The clock counts whole seconds.
-    ensure!((before - 1..=after + 1).contains(&seconds.parse()?), "{before} {seconds} {after}");
+    ensure!((before - 1..=after + 1).contains(&seconds.parse::<u64>()?), "{before} {seconds} {after}");
     console.shows("True\nTrue\n")?.ends_with(0).map(drop)
 }
 
