@@ -16,6 +16,7 @@ const EXTMOD: &[&str] = &[
     "machine_timer",
     "modasyncio",
     "modbinascii",
+    "modcryptolib",
     "moddeflate",
     "modframebuf",
     "modhashlib",

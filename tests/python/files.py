@@ -7,9 +7,9 @@ import sys
 
 def attempt(function, *args):
     try:
-        print(function.__name__, "gave", function(*args))
+        print(args, "gave", function(*args))
     except OSError as error:
-        print(function.__name__, "failed:", error.errno)
+        print(args, "failed:", error.errno)
 
 
 def content(name):
@@ -24,7 +24,8 @@ def put(name, data, mode="wb"):
 
 put("a", b"first\nsecond\n\nlast")
 put("a", b"!", "ab")
-put("text", "ünï\ncode", "w")
+with open("text", "w") as file:
+    file.write("ünï\ncode")
 print(content("a"), content("text"))
 with open("a") as file:
     print([line for line in file])

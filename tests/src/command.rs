@@ -80,11 +80,11 @@ fn bytecode_of_a_manifest() -> Result<()> {
                     [vm.files]\n\"/main.py\" = \"main.py\"\n\"/module.py\" = \"module.py\"\n\
                     \"/data.txt\" = \"data.txt\"\n";
     let (directory, manifest) = file("a.toml", manifest)?;
-    let main = "import module\nprint(module.x, open('/data.txt').read(), module.__file__)\n";
+    let main = "import module\nprint(module.x, open('/data.txt').read(), __file__)\n";
     for (name, text) in [("main.py", main), ("module.py", "x = 5\n"), ("data.txt", "data")] {
         fs::write(directory.path().join(name), text)?;
     }
-    run(xtask(&["run", "--mpy", shown(&manifest)?])?)?.is("5 data /module.mpy\n")?.ends_with(0).map(drop)
+    run(xtask(&["run", "--mpy", shown(&manifest)?])?)?.is("5 data /main.mpy\n")?.ends_with(0).map(drop)
 }
 
 fn bytecode_of_wrong_syntax() -> Result<()> {

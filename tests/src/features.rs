@@ -62,6 +62,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("features::machine", machine),
         test("features::asyncio", asyncio),
         test("features::unittest", unittest),
+        test("features::hashes_and_ciphers", hashes_and_ciphers),
         test("features::file_systems_on_block_devices", block_devices),
     ];
     threads.chain(others).collect()
@@ -174,6 +175,24 @@ fn unittest() -> Result<()> {
     console.ends_with(0).map(drop)
 }
 
+/// With the examples of RFC 1321, RFC 3174 and FIPS 197.
+fn hashes_and_ciphers() -> Result<()> {
+    let script = "import binascii, cryptolib, hashlib\nshow = lambda b: print(binascii.hexlify(b).decode())\n\
+                  show(hashlib.md5(b'abc').digest())\nshow(hashlib.sha1(b'abc').digest())\n\
+                  text = binascii.unhexlify('00112233445566778899aabbccddeeff')\n\
+                  for size in 16, 32:\n  key = bytes(range(size))\n  \
+                  show(cryptolib.aes(key, cryptolib.MODE_ECB).encrypt(text))\n  \
+                  for mode in cryptolib.MODE_CBC, cryptolib.MODE_CTR:\n    \
+                  secret = cryptolib.aes(key, mode, bytes(16)).encrypt(text * 3)\n    \
+                  print(secret != text * 3, cryptolib.aes(key, mode, bytes(16)).decrypt(secret) == text * 3)";
+    let both = "True True\nTrue True\n";
+    let expected = format!(
+        "900150983cd24fb0d6963f7d28e17f72\na9993e364706816aba3e25717850c26c9cd0d89d\n\
+         69c4e0d86a7b0430d8cdb78070b4c55a\n{both}8ea2b7ca516745bfeafc49904b496089\n{both}"
+    );
+    run(&[Vm::python("a", script)])?.is(&expected)?.ends_with(0).map(drop)
+}
+
 fn block_devices() -> Result<()> {
     let script = "import os, vfs\nclass Disk:\n  def __init__(self): self.data = bytearray(64 * 512)\n  \
                   def readblocks(self, n, b, o=0): b[:] = self.data[n * 512 + o:n * 512 + o + len(b)]\n  \
@@ -181,7 +200,7 @@ fn block_devices() -> Result<()> {
                   def ioctl(self, op, arg): return {4: 64, 5: 512}.get(op, 0)\n\
                   for kind in (vfs.VfsFat, vfs.VfsLfs1, vfs.VfsLfs2):\n  disk = Disk()\n  kind.mkfs(disk)\n  \
                   vfs.mount(disk if kind is vfs.VfsFat else kind(disk), '/disk')\n  \
-                  open('/disk/file', 'w').write('text')\n  print(open('/disk/file').read(), os.listdir('/disk'))\n  \
+                  with open('/disk/file', 'w') as f: f.write('text')\n  print(open('/disk/file').read(), os.listdir('/disk'))\n  \
                   vfs.umount('/disk')";
     let line = "text ['file']\n";
     run(&[Vm::python("a", script)])?.is(&line.repeat(3))?.ends_with(0).map(drop)
