@@ -105,7 +105,7 @@ impl Node {
 type NodePage = [Node; NODES_PER_PAGE];
 const NODES_PER_PAGE: usize = super::store::PAGE_SIZE / size_of::<Node>();
 
-// SAFETY: integers and arrays of them, without padding; the page is large enough.
+// SAFETY: structures of integers and arrays of them; the page is large enough.
 unsafe impl Plain for NodePage {}
 
 /// All files and directories.
