@@ -17,9 +17,12 @@ mod interrupts;
 mod isolation;
 mod lifecycle;
 mod machine;
+mod power;
 mod process;
 mod python;
 mod repl;
+mod scale;
+mod storms;
 
 use std::process::ExitCode;
 
@@ -43,8 +46,11 @@ fn main() -> ExitCode {
         isolation::tests(),
         lifecycle::tests(),
         machine::tests(),
+        power::tests(),
         python::tests(),
         repl::tests(),
+        scale::tests(),
+        storms::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

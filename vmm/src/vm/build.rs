@@ -120,6 +120,9 @@ impl<'a> Builder<'a> {
     /// Gives back the ROM images that no VM uses any more.
     pub fn tidy(&mut self) {
         self.roms.retain(|(_, rom)| rom.blocks.iter().any(|block| Arc::strong_count(block) > 1));
+        if self.roms.is_empty() {
+            self.roms = Vec::new();
+        }
     }
 
     /// Builds a VM, which then consists of its vCPUs.
@@ -128,6 +131,8 @@ impl<'a> Builder<'a> {
     }
 
     fn try_build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, Reason> {
+        // A VM's clock starts with its creation, so that it tells its guest how long that took.
+        let created = timer::now();
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
         let image = GuestImage::parse(bytes, config.machine, config.memory)
@@ -147,7 +152,7 @@ impl<'a> Builder<'a> {
         // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
-        Ok(vcpus_of(Arc::new(vm), config, &image, tree))
+        Ok(vcpus_of(Arc::new(vm), config, &image, tree, created))
     }
 
     /// Memory and devices of a `tiny` machine.
@@ -313,10 +318,15 @@ fn put_device_tree(memory: &GuestMemory, image: &GuestImage<'_>, config: &VmConf
 }
 
 /// The vCPUs of a VM. On the `tiny` machine all of them start; on a board the first one, with the address
-/// of the device tree, and PSCI starts the others.
-fn vcpus_of(vm: Arc<Vm>, config: &VmConfig, image: &GuestImage<'_>, tree: Option<u64>) -> Vec<Box<Vcpu>> {
+/// of the device tree, and PSCI starts the others. Their clock is 0 at `created`.
+fn vcpus_of(
+    vm: Arc<Vm>,
+    config: &VmConfig,
+    image: &GuestImage<'_>,
+    tree: Option<u64>,
+    created: u64,
+) -> Vec<Box<Vcpu>> {
     let affinity = config.affinity.as_ref().map_or(Affinity::ANY, |affinity| Affinity(affinity.cores));
-    let now = timer::now();
     let vcpu = |index: u8| {
         let mut context = match tree {
             None => {
@@ -324,9 +334,19 @@ fn vcpus_of(vm: Arc<Vm>, config: &VmConfig, image: &GuestImage<'_>, tree: Option
             }
             Some(_) => VcpuContext::of_board(index),
         };
-        context.start_clock(now);
+        context.start_clock(created);
         let (vm, priority) = (vm.clone(), config.priority);
-        Box::new(Vcpu { vm, index, priority, affinity, context, usage: Usage::default(), first_run: None })
+        Box::new(Vcpu {
+            vm,
+            index,
+            priority,
+            affinity,
+            context,
+            usage: Usage::default(),
+            first_run: None,
+            turn_left: 0,
+            crash: None,
+        })
     };
     let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();
     if let (Some(tree), Some(first)) = (tree, vcpus.first_mut()) {

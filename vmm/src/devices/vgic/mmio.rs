@@ -16,7 +16,7 @@ const ENABLE_GROUP1: u32 = 1 << 1;
 /// `GICD_CTLR` of a GICv3: affinity routing enabled, security disabled; both for good.
 const V3_CONTROL: u32 = 1 << 4 | 1 << 6;
 /// `GICD_TYPER`: so many times 32 interrupts, less one.
-const LINES: u32 = 2;
+const LINES: u32 = 1;
 /// `GICD_TYPER` of a GICv3: interrupt numbers have ten bits.
 const ID_BITS: u32 = 9 << 19;
 /// `GICR_WAKER`: ProcessorSleep, which ChildrenAsleep follows at once.
@@ -74,25 +74,28 @@ impl Vgic {
             Register::Control => u64::from(self.control()),
             Register::Type => u64::from(self.distributor_type()),
             Register::Implementer => u64::from(IMPLEMENTER),
-            Register::Revision => {
-                if self.version == Version::V3 {
-                    0x30
-                } else {
-                    0x20
-                }
-            }
+            Register::Revision if self.version == Version::V3 => 0x30,
+            Register::Revision => 0x20,
+            Register::RedistributorType => part(self.redistributor_type(vcpu), at, width),
+            Register::Waker if self.private[vcpu].asleep => u64::from(PROCESSOR_SLEEP | CHILDREN_ASLEEP),
+            Register::Waker => 0,
+            _ => self.read_interrupts(register, at, vcpu, width),
+        }
+    }
+
+    /// Reads a register that has a field for each of several interrupts.
+    #[inline(never)]
+    fn read_interrupts(&self, register: Register, at: usize, vcpu: usize, width: Width) -> u64 {
+        match register {
             Register::Bits(bits) => self.read_bits(vcpu, Word::at(at * 8), bits),
             Register::Priority => read_bytes(at, width, |n| self.priority(vcpu, Place::at(n))),
             Register::Targets => read_bytes(at, width, |n| self.targets(vcpu, n)),
             Register::Configuration => spread(self.edges(vcpu, Word::at(at * 4))),
-            Register::SoftwareInterrupt => 0,
             Register::ClearSources | Register::SetSources => {
                 read_bytes(at, width, |n| self.pending_sources(vcpu, n).bits())
             }
             Register::Route => part(u64::from(self.route[spi(at / 8)]), at, width),
-            Register::RedistributorType => part(self.redistributor_type(vcpu), at, width),
-            Register::Waker if self.private[vcpu].asleep => u64::from(PROCESSOR_SLEEP | CHILDREN_ASLEEP),
-            Register::Waker => 0,
+            _ => 0,
         }
     }
 

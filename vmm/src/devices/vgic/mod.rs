@@ -55,8 +55,8 @@ pub type IntId = u32;
 
 /// vCPUs that a VM can have: as many as a GICv2 allows.
 pub const MAX_VCPUS: usize = 8;
-/// SPIs of a VM: interrupts 32 to 95.
-pub const SPIS: u32 = 64;
+/// SPIs of a VM: interrupts 32 to 63. With those that each vCPU has for itself they are as many as a word has bits.
+pub const SPIS: u32 = 32;
 
 const PPI_IDS: Range<IntId> = 16..32;
 const SPI_IDS: Range<IntId> = 32..32 + SPIS;
