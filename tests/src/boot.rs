@@ -30,6 +30,8 @@ pub(crate) struct Vm {
     restart: String,
     storage: String,
     affinity: Vec<u8>,
+    autostart: bool,
+    capabilities: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -47,6 +49,8 @@ impl Vm {
             restart: "never".into(),
             storage: "1MiB".into(),
             affinity: vec![],
+            autostart: true,
+            capabilities: vec![],
             files: vec![],
         }
     }
@@ -86,6 +90,16 @@ impl Vm {
         Self { affinity: cores.into(), ..self }
     }
 
+    /// Is started by another VM.
+    pub(crate) fn waits_to_be_started(self) -> Self {
+        Self { autostart: false, ..self }
+    }
+
+    /// May do this.
+    pub(crate) fn may(self, capabilities: &[&str]) -> Self {
+        Self { capabilities: capabilities.iter().map(|name| (*name).to_owned()).collect(), ..self }
+    }
+
     /// Starts again after its end: `on-failure` or `always`.
     pub(crate) fn restart(self, policy: &str) -> Self {
         Self { restart: policy.into(), ..self }
@@ -111,6 +125,7 @@ impl Vm {
         if !self.affinity.is_empty() {
             head += &format!("affinity = {:?}\n", self.affinity);
         }
+        head += &format!("autostart = {}\ncapabilities = {:?}\n", self.autostart, self.capabilities);
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }
     }

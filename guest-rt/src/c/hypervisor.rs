@@ -83,7 +83,7 @@ unsafe extern "C" fn hv_console_read(buffer: *mut u8, length: usize) -> i64 {
     count(hypercall::console_read(unsafe { core::slice::from_raw_parts_mut(buffer, length) }))
 }
 
-/// Makes the hypercall `number`, one of those that C programs have no function for: files. Returns its result or a
+/// Makes the hypercall `number`, one of those that C programs have no function for: files, other VMs. Returns its result or a
 /// negative error number.
 ///
 /// # Safety

@@ -16,6 +16,7 @@
 
 pub mod files;
 pub mod virt;
+pub mod vms;
 
 /// Major version of the ABI: guests refuse to run on another one.
 pub const ABI_MAJOR: u32 = 1;
@@ -94,6 +95,8 @@ pub const ENAMETOOLONG: i64 = 36;
 pub const ENOSYS: i64 = 38;
 /// The directory is not empty.
 pub const ENOTEMPTY: i64 = 39;
+/// A message is too long, or longer than the room for it.
+pub const EMSGSIZE: i64 = 90;
 
 /// Guest physical address of RAM on the `tiny` machine.
 pub const RAM_BASE: u64 = 0;

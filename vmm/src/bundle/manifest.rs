@@ -15,6 +15,8 @@
 //! affinity = [0, 1]           # optional: the cores it may run on
 //! restart = "never"           # optional: never, on-failure or always
 //! storage = "1MiB"            # optional: room for the files that it writes
+//! autostart = true            # optional: whether it starts by itself
+//! capabilities = ["log"]      # optional: what it may do besides: control, log, messages
 //! [vm.files]                  # optional, tiny
 //! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
 //! ```
@@ -57,8 +59,20 @@ pub const STORAGE_MAX: u64 = 256 << 20;
 const PAGE_SIZE: u64 = 4096;
 const TOP_KEYS: &[&str] = &["loglevel", "vm"];
 const VM_KEYS: &[&str] = &[
-    "name", "machine", "image", "memory", "vcpus", "entry", "args", "priority", "affinity", "restart",
-    "storage", "files",
+    "name",
+    "machine",
+    "image",
+    "memory",
+    "vcpus",
+    "entry",
+    "args",
+    "priority",
+    "affinity",
+    "restart",
+    "storage",
+    "autostart",
+    "capabilities",
+    "files",
 ];
 /// Cores that a manifest can name.
 const CORES: RangeInclusive<i64> = 0..=7;
@@ -97,6 +111,10 @@ pub struct VmConfig {
     pub restart: Restart,
     /// Room for the files that it writes, in bytes: whole pages, at most [`STORAGE_MAX`].
     pub storage: u64,
+    /// Whether it starts by itself.
+    pub autostart: bool,
+    /// What it may do besides.
+    pub capabilities: Capabilities,
     /// Files the guest can read, by their absolute, normalised path in the VM.
     pub files: BTreeMap<String, FileName>,
 }
@@ -147,6 +165,18 @@ pub struct Affinity {
     pub cores: u8,
     /// Where the manifest names them.
     pub position: Position,
+}
+
+/// What a VM may do to others or see of them: bits of [`abi::vms`], `CAPABILITY_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities(pub u32);
+
+impl Capabilities {
+    /// Whether one of these bits is among them.
+    #[must_use]
+    pub const fn has(self, bits: u32) -> bool {
+        self.0 & bits != 0
+    }
 }
 
 /// When a VM is started again after it has ended.
@@ -218,6 +248,10 @@ impl VmConfig {
             storage: table
                 .get("storage")
                 .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
+            autostart: table.get("autostart").map_or(Ok(true), |value| value.boolean())?,
+            capabilities: table
+                .get("capabilities")
+                .map_or(Ok(Capabilities::default()), |value| capabilities(&value))?,
             restart: table.get("restart").map_or(Ok(Restart::Never), |value| restart(&value))?,
             files: tiny_only("files")?.map_or(Ok(BTreeMap::new()), |value| files(&value))?,
         })
@@ -253,7 +287,11 @@ fn vms(top: &Section<'_>) -> Result<Vec<VmConfig>, ManifestError> {
         }
         vms.push(vm);
     }
-    if vms.is_empty() { Err(tables.error(Problem::NoVm)) } else { Ok(vms) }
+    match vms.iter().any(|vm| vm.autostart) {
+        true => Ok(vms),
+        false if vms.is_empty() => Err(tables.error(Problem::NoVm)),
+        false => Err(top.error(Problem::NoneStarts)),
+    }
 }
 
 fn loglevel(value: &Value<'_>) -> Result<LevelFilter, ManifestError> {
@@ -371,6 +409,19 @@ fn restart(value: &Value<'_>) -> Result<Restart, ManifestError> {
         "always" => Ok(Restart::Always),
         _ => Err(value.error(Problem::Restart)),
     }
+}
+
+fn capabilities(value: &Value<'_>) -> Result<Capabilities, ManifestError> {
+    let mut bits = 0;
+    for item in value.array("an array of strings, as in [\"log\"]")? {
+        bits |= match item.string()? {
+            "control" => abi::vms::CAPABILITY_CONTROL,
+            "log" => abi::vms::CAPABILITY_LOG,
+            "messages" => abi::vms::CAPABILITY_MESSAGES,
+            _ => return Err(item.error(Problem::Capability)),
+        };
+    }
+    Ok(Capabilities(bits))
 }
 
 fn args(value: &Value<'_>) -> Result<Vec<String>, ManifestError> {

@@ -1,6 +1,6 @@
 //! Group 0x20: files.
 
-use super::Errno;
+use super::{Errno, record::put};
 use crate::{
     clock,
     files::{Error, FileSystem},
@@ -12,8 +12,7 @@ use tinyvmm_abi::{
     EINVAL, ENAMETOOLONG, ENOSYS,
     files::{
         Entry, FILE_CLOSE, FILE_MKDIR, FILE_OPEN, FILE_READ, FILE_READDIR, FILE_RENAME, FILE_SEEK,
-        FILE_SPACE, FILE_STAT, FILE_SYNC, FILE_TRUNCATE, FILE_UNLINK, FILE_WRITE, PATH_MAX, Space, Status,
-        TRANSFER_MAX,
+        FILE_SPACE, FILE_STAT, FILE_SYNC, FILE_TRUNCATE, FILE_UNLINK, FILE_WRITE, PATH_MAX, TRANSFER_MAX,
     },
 };
 
@@ -22,12 +21,6 @@ impl From<Error> for Errno {
         Self(error.number())
     }
 }
-
-/// What the ABI passes in memory: integers and bytes, without padding.
-trait Record: Copy {}
-impl Record for Status {}
-impl Record for Entry {}
-impl Record for Space {}
 
 /// A path that the guest named.
 struct Path {
@@ -124,12 +117,4 @@ fn next_entry(
         Some(entry) => put(&vm.memory, address, &entry).map(|()| 1),
         None => Ok(0),
     }
-}
-
-/// Writes a record to the guest.
-fn put<T: Record>(memory: &GuestMemory, address: u64, record: &T) -> Result<(), Errno> {
-    // SAFETY: a record has no padding, so all its bytes are initialised.
-    let bytes = unsafe { core::slice::from_raw_parts((&raw const *record).cast::<u8>(), size_of::<T>()) };
-    memory.write(memory.check(address, bytes.len() as u64)?, bytes);
-    Ok(())
 }

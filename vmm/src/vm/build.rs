@@ -1,7 +1,7 @@
 //! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
 
 use super::{
-    Board, Usage, Vcpu, Vm, VmConsole, VmId,
+    Board, Mailbox, Usage, Vcpu, Vm, VmConsole, VmId,
     virt::{self, DeviceTreeError, NoRoom},
 };
 use crate::{
@@ -28,10 +28,12 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
+use spin::Mutex;
 use tinyvmm_abi::{
     ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
     files::NAME_MAX,
     virt::{GICC_BASE, GICC_SIZE, GICD_BASE, MEMORY_BASE},
+    vms::CAPABILITY_MESSAGES,
 };
 
 /// Why a VM could not be built.
@@ -125,12 +127,22 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Builds a VM, which then consists of its vCPUs.
-    pub fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, BuildError> {
-        self.try_build(id, config).map_err(|reason| BuildError { vm: config.name.clone(), reason })
+    /// Builds a VM with these arguments, which then consists of its vCPUs.
+    pub fn build(
+        &mut self,
+        id: VmId,
+        config: &'a VmConfig,
+        args: &[String],
+    ) -> Result<Vec<Box<Vcpu>>, BuildError> {
+        self.try_build(id, config, args).map_err(|reason| BuildError { vm: config.name.clone(), reason })
     }
 
-    fn try_build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, Reason> {
+    fn try_build(
+        &mut self,
+        id: VmId,
+        config: &'a VmConfig,
+        args: &[String],
+    ) -> Result<Vec<Box<Vcpu>>, Reason> {
         // A VM's clock starts with its creation, so that it tells its guest how long that took.
         let created = timer::now();
         let used_before = HEAP.memory_used();
@@ -139,16 +151,19 @@ impl<'a> Builder<'a> {
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
         let (memory, console, board) = match config.machine {
-            Machine::Tiny => self.tiny(config)?,
+            Machine::Tiny => self.tiny(config, args)?,
             Machine::Virt => self.virt(config)?,
         };
         let files = self.files(config)?;
+        let mailbox = self.mailbox(config)?;
         load(&memory, &image);
         let tree = match config.machine {
             Machine::Tiny => None,
-            Machine::Virt => Some(put_device_tree(&memory, &image, config)?),
+            Machine::Virt => Some(put_device_tree(&memory, &image, config, args)?),
         };
         let mut vm = Vm::new(id, config.name.clone(), memory, console, files, board, vcpus);
+        vm.capabilities = config.capabilities;
+        vm.mailbox = mailbox;
         // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
@@ -156,9 +171,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Memory and devices of a `tiny` machine.
-    fn tiny(&mut self, config: &'a VmConfig) -> Result<(GuestMemory, VmConsole, Board), Reason> {
+    fn tiny(
+        &mut self,
+        config: &'a VmConfig,
+        args: &[String],
+    ) -> Result<(GuestMemory, VmConsole, Board), Reason> {
         let rom = self.rom(config)?;
-        let info = self.info_page(config, rom.as_deref())?;
+        let info = self.info_page(config, args, rom.as_deref())?;
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, RAM_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         stage2.map(INFO_PAGE_BASE, info.clone(), Access::ReadOnly)?;
@@ -230,15 +249,26 @@ impl<'a> Builder<'a> {
         FileSystem::new(self.frames, config.storage, rom, files).map_err(Reason::Files)
     }
 
-    fn info_page(&self, config: &VmConfig, rom: Option<&Rom>) -> Result<SharedBlock, Reason> {
+    /// A mailbox, for a VM that may have one.
+    fn mailbox(&self, config: &VmConfig) -> Result<Option<Mutex<Mailbox>>, Reason> {
+        let wanted = config.capabilities.has(CAPABILITY_MESSAGES).then(|| Mailbox::new(self.frames));
+        Ok(wanted.transpose()?.map(Mutex::new))
+    }
+
+    fn info_page(
+        &self,
+        config: &VmConfig,
+        arguments: &[String],
+        rom: Option<&Rom>,
+    ) -> Result<SharedBlock, Reason> {
         let mut block = FrameBlock::zeroed(self.frames, PAGE_SIZE)?;
-        let (args, args_length) = argument_strings(&config.args);
+        let (args, args_length) = argument_strings(arguments);
         let page = InfoPage {
             abi_version: ABI_VERSION,
             vcpu_count: config.vcpus,
             ram_size: config.memory,
             console_flags: 0,
-            arg_count: u32::try_from(config.args.len()).unwrap_or(0),
+            arg_count: u32::try_from(arguments.len()).unwrap_or(0),
             rom_address: rom.map_or(0, |_| ROM_BASE),
             rom_length: rom.map_or(0, |rom| rom.length),
             args_length,
@@ -258,8 +288,8 @@ fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
     a.files.len() == b.files.len() && names(a) == names(b)
 }
 
-/// The argument strings one after another, each with its NUL, and their length. The manifest's parser has
-/// checked that they fit.
+/// The argument strings one after another, each with its NUL, and their length. It has been checked
+/// that they fit.
 fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
     let mut bytes = [0; ARGS_SIZE];
     let mut length = 0;
@@ -307,9 +337,14 @@ fn map_cpu_interface(stage2: &mut Stage2) -> Result<(), MapError> {
 
 /// Puts the device tree into the memory of a `virt` machine, which then is as its guest expects it: written back,
 /// for a guest that starts with its caches off. Returns the tree's address.
-fn put_device_tree(memory: &GuestMemory, image: &GuestImage<'_>, config: &VmConfig) -> Result<u64, Reason> {
+fn put_device_tree(
+    memory: &GuestMemory,
+    image: &GuestImage<'_>,
+    config: &VmConfig,
+    args: &[String],
+) -> Result<u64, Reason> {
     let placement = virt::Placement::new(image, config.memory, None)?;
-    let (gic, vcpus, args) = (gic::version(), config.vcpus, &config.args);
+    let (gic, vcpus) = (gic::version(), config.vcpus);
     let tree = virt::DeviceTree { gic, vcpus, memory: config.memory, args, initrd: None }.to_bytes()?;
     let range = memory.check(placement.device_tree, tree.len() as u64).map_err(|_| Reason::Misplaced)?;
     memory.write(range, &tree);
@@ -345,6 +380,7 @@ fn vcpus_of(
             usage: Usage::default(),
             first_run: None,
             turn_left: 0,
+            ready_since: 0,
             crash: None,
         })
     };
@@ -390,7 +426,8 @@ mod tests {
         frames: &'static FrameAllocator,
     ) -> Result<Vec<Box<Vcpu>>, BuildError> {
         let mut builder = Builder::new(bundle, frames);
-        let vms = configs.iter().enumerate().map(|(id, config)| builder.build(VmId(id), config));
+        let vms =
+            configs.iter().enumerate().map(|(id, config)| builder.build(VmId(id), config, &config.args));
         Ok(vms.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 

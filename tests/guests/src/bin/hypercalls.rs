@@ -3,9 +3,12 @@
 #![no_std]
 #![no_main]
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::{
+    hint::black_box,
+    sync::atomic::{AtomicU8, Ordering},
+};
 
-use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS, files};
+use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS, files, vms};
 use guest_rt::hypercall::Errno;
 use guest_rt::{entry, hypercall, info, println};
 
@@ -26,6 +29,7 @@ fn main() -> u8 {
     unknown_numbers();
     good_calls();
     file_calls();
+    other_vms();
     bad_strings();
     bad_buffers();
     read_only_buffers();
@@ -44,7 +48,7 @@ fn check(what: &str, number: u64, args: [u64; 2], expected: i64) {
 }
 
 fn unknown_numbers() {
-    for number in [5, 0xF, 0x14, 0x1F, 0x2D, 0x31, 0x39, 0x50, 0x1000, 0x7FFF_FFFF, 1 << 32, 1 << 62, 1 << 63]
+    for number in [5, 0xF, 0x14, 0x1F, 0x2D, 0x31, 0x39, 0x4F, 0x59, 0x6F, 0x72, 0x1000, 0x7FFF_FFFF, 1 << 32, 1 << 62, 1 << 63]
     {
         check("unknown number", number, [0, 0], -ENOSYS);
     }
@@ -54,7 +58,16 @@ fn unknown_numbers() {
 
 fn good_calls() {
     check("version", abi::VERSION, [0, 0], i64::from(abi::ABI_VERSION));
-    let groups = [abi::EXIT, abi::CONSOLE_WRITE, files::FILE_OPEN, abi::WALL_CLOCK, abi::RANDOM];
+    let groups = [
+        abi::EXIT,
+        abi::CONSOLE_WRITE,
+        files::FILE_OPEN,
+        abi::WALL_CLOCK,
+        abi::RANDOM,
+        vms::VM_INFO,
+        vms::LOG_READ,
+        vms::SEND,
+    ];
     check("features", abi::FEATURES, [0, 0], groups.map(|first| 1 << (first / 8)).iter().sum());
     check("features past the last word", abi::FEATURES, [1, 0], 0);
     check("features far past the last word", abi::FEATURES, [u64::MAX, 0], 0);
@@ -65,6 +78,26 @@ fn good_calls() {
     check("write of nothing", abi::CONSOLE_WRITE, [address(b""), 0], 0);
     check("poll", abi::CONSOLE_POLL, [0, 0], 0);
     check("read without input", abi::CONSOLE_READ, [address(&[0; 8]), 8], 0);
+}
+
+/// A VM without capabilities learns of itself, and of nothing else, wherever it wants to have it.
+fn other_vms() {
+    let mut info = [0_u8; size_of::<vms::VmInfo>()];
+    check("info", vms::VM_INFO, [vms::VM_SELF, address(black_box(&mut info))], 0);
+    check("info by number", vms::VM_INFO, [1, address(&info)], 0);
+    // The compiler does not know that the hypervisor has written it.
+    if black_box(&info)[..4] != [1, 0, 0, 0] {
+        println!("FAIL info: {info:?}");
+        FAILURES.fetch_add(1, Ordering::Relaxed);
+    }
+    check("info to the info page", vms::VM_INFO, [vms::VM_SELF, abi::INFO_PAGE_BASE], -EFAULT);
+    check("info across the end of RAM", vms::VM_INFO, [vms::VM_SELF, info::ram_size() - 8], -EFAULT);
+    for number in (vms::VM_LIST..=vms::LOG_READ).chain([vms::SEND, vms::RECEIVE]) {
+        for first in [0, 1, 2, u64::MAX] {
+            check("without the capability", number, [first, u64::MAX], -abi::EPERM);
+        }
+    }
+    check("info of another one", vms::VM_INFO, [2, address(&info)], -abi::EPERM);
 }
 
 /// Through the runtime's own functions, which take and give what Rust programs have.
