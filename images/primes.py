@@ -6,7 +6,7 @@ import hv
 
 def primes(limit):
     """The sieve of Eratosthenes: one byte for each number, 0 once it is known to be a product."""
-    sieve = bytearray(b"\x01") * limit
+    sieve = bytearray(b"\x01" * limit)
     for number in range(2, limit):
         if sieve[number]:
             yield number

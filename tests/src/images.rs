@@ -58,7 +58,7 @@ fn sysinfo() -> Result<()> {
         "   processor  Cortex-A72 r0p3, 1 vCPU(s)",
         "      memory  4096 KiB",
         "        heap  ",
-        "       files  1024 KiB free of 1024 KiB",
+        "       files  1024 KiB free of 1028 KiB",
         "         may  nothing special",
         "      uptime  ",
         "       exits  ",

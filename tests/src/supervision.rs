@@ -62,12 +62,9 @@ fn waits_to_be_started() -> Result<()> {
 /// Those of the manifest, unless there are others; those last until the next start.
 fn arguments() -> Result<()> {
     let script = "for args in (None, ['main.py', 'two words', '', 'ü'], []):\n  hv.spawn('task', args)\n  hv.wait('task')";
-    let task = task("task", "import sys\nprint(sys.argv)").args(&["main.py", "usual"]);
-    let usual = "['main.py', 'usual']";
-    let lines = [usual, "['main.py', 'two words', '', '\\xfc']", usual];
-    let lines = lines.map(|line| line.replace("\\xfc", "ü"));
-    let console = run(&[boss(script), task])?;
-    console.of_vm_is("task", &lines.each_ref().map(String::as_str))?.ends_with(0).map(drop)
+    let task = task("task", "import sys\nprint(*sys.argv, sep='|')").args(&["main.py", "usual"]);
+    let lines = ["main.py|usual", "main.py|two words||ü", "main.py|usual"];
+    run(&[boss(script), task])?.of_vm_is("task", &lines)?.ends_with(0).map(drop)
 }
 
 fn many_waiters() -> Result<()> {

@@ -48,8 +48,24 @@ fn check(what: &str, number: u64, args: [u64; 2], expected: i64) {
 }
 
 fn unknown_numbers() {
-    for number in [5, 0xF, 0x14, 0x1F, 0x2D, 0x31, 0x39, 0x4F, 0x59, 0x6F, 0x72, 0x1000, 0x7FFF_FFFF, 1 << 32, 1 << 62, 1 << 63]
-    {
+    for number in [
+        5,
+        0xF,
+        0x14,
+        0x1F,
+        0x2D,
+        0x31,
+        0x39,
+        0x4F,
+        0x59,
+        0x6F,
+        0x72,
+        0x1000,
+        0x7FFF_FFFF,
+        1 << 32,
+        1 << 62,
+        1 << 63,
+    ] {
         check("unknown number", number, [0, 0], -ENOSYS);
     }
     // The number is all of X0, not its low half.
