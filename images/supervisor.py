@@ -13,7 +13,10 @@ def run(name, attempt):
     code = hv.wait(name, PATIENCE_MS)
     if code is None:
         print(name, "takes too long")
-        hv.kill(name)
+        try:
+            hv.kill(name)
+        except OSError:
+            pass  # It has ended meanwhile.
         code = hv.wait(name)
     return code
 

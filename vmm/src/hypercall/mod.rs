@@ -119,7 +119,7 @@ pub(crate) mod tests {
     fn version_and_features() {
         let vm = vm();
         assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16 | 1);
-        let groups = 1 << 0x70 / 8 | 1 << 0x58 / 8 | 1 << 0x50 / 8 | 0b1101_0101;
+        let groups = 1 << (0x70 / 8) | 1 << (0x58 / 8) | 1 << (0x50 / 8) | 0b1101_0101;
         assert_eq!(call_with(&vm, &[abi::FEATURES, 0]), groups, "and 0, 0x10, 0x20, 0x30 and 0x38");
         assert_eq!(call_with(&vm, &[abi::FEATURES, 1]), 0);
         assert_eq!(call_with(&vm, &[abi::FEATURES, u64::MAX]), 0);

@@ -102,9 +102,9 @@ fn arguments(vm: &Vm, [address, length]: [u64; 2]) -> Result<Option<String>, Err
 fn act(vm: &Vm, number: u64, action: Action) -> Result<u64, Errno> {
     let id = named(vm, number)?;
     fleet::info(id).ok_or(Errno(ESRCH))?;
-    fleet::act(id, action).map(|()| 0).map_err(|Refusal(state)| match state {
-        State::Created | State::Running | State::Paused => Errno(EINVAL),
-        State::Stopped | State::Crashed | State::Restarting => Errno(ESRCH),
+    fleet::act(id, action).map(|()| 0).map_err(|Refusal(state)| match (action, state) {
+        (Action::Pause | Action::Resume, State::Created | State::Running | State::Paused) => Errno(EINVAL),
+        _ => Errno(ESRCH),
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One lock guards all of it. It is taken before those of VMs' consoles, of the console and of the scheduler's
 //! queues, and never while a VM is built. What takes long, or memory, is not done where an interrupt asks for
-//! it, but by the housekeeping core between turns: see [`tend`].
+//! it, but by the housekeeping core between turns: see `tend`.
 
 use super::{
     Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, Refusal, State, Usage, Vcpu, Vm, VmId, interrupts, run,

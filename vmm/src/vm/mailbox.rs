@@ -8,7 +8,8 @@ use tinyvmm_abi::vms::{MAILBOX_SIZE, MESSAGE_HEADER, MESSAGE_MAX};
 
 const SIZE: usize = 16 << 10;
 const HEADER: usize = 8;
-const _: () = assert!(SIZE as u64 == MAILBOX_SIZE && HEADER as u64 == MESSAGE_HEADER && SIZE % HEADER == 0);
+const _: () = assert!(SIZE as u64 == MAILBOX_SIZE && HEADER as u64 == MESSAGE_HEADER);
+const _: () = assert!(SIZE.is_multiple_of(HEADER));
 const _: () = assert!(MESSAGE_MAX <= MAILBOX_SIZE - MESSAGE_HEADER);
 
 /// The messages that wait for a VM.
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!([0; 4].map(|_| push(&mut mailbox, 1, &message)), [true, true, true, false]);
         assert!(push(&mut mailbox, 2, b""), "a small one finds room");
         assert_eq!(pop(&mut mailbox).unwrap(), (1, message.to_vec(), true));
-        assert_eq!(pop(&mut mailbox).unwrap().2, false);
+        assert!(!pop(&mut mailbox).unwrap().2);
         assert_eq!(pop(&mut mailbox).unwrap().0, 1);
         assert_eq!(pop(&mut mailbox).unwrap(), (2, vec![], false));
         assert_eq!(pop(&mut mailbox), None);
