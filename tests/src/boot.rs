@@ -28,7 +28,10 @@ pub(crate) struct Vm {
     machine: String,
     vcpus: u32,
     restart: String,
+    storage: String,
     affinity: Vec<u8>,
+    autostart: bool,
+    capabilities: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -44,7 +47,10 @@ impl Vm {
             machine: "tiny".into(),
             vcpus: 1,
             restart: "never".into(),
+            storage: "1MiB".into(),
             affinity: vec![],
+            autostart: true,
+            capabilities: vec![],
             files: vec![],
         }
     }
@@ -84,9 +90,24 @@ impl Vm {
         Self { affinity: cores.into(), ..self }
     }
 
+    /// Is started by another VM.
+    pub(crate) fn waits_to_be_started(self) -> Self {
+        Self { autostart: false, ..self }
+    }
+
+    /// May do this.
+    pub(crate) fn may(self, capabilities: &[&str]) -> Self {
+        Self { capabilities: capabilities.iter().map(|name| (*name).to_owned()).collect(), ..self }
+    }
+
     /// Starts again after its end: `on-failure` or `always`.
     pub(crate) fn restart(self, policy: &str) -> Self {
         Self { restart: policy.into(), ..self }
+    }
+
+    /// Has this much room for files.
+    pub(crate) fn storage(self, storage: &str) -> Self {
+        Self { storage: storage.into(), ..self }
     }
 
     /// Has one more file.
@@ -97,13 +118,14 @@ impl Vm {
 
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
-        let Self { name, image, memory, args, priority, machine, vcpus, restart, .. } = self;
+        let Self { name, image, memory, args, priority, machine, vcpus, restart, storage, .. } = self;
         let mut head = format!(
-            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\n"
+            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\nstorage = {storage:?}\n"
         );
         if !self.affinity.is_empty() {
             head += &format!("affinity = {:?}\n", self.affinity);
         }
+        head += &format!("autostart = {}\ncapabilities = {:?}\n", self.autostart, self.capabilities);
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }
     }

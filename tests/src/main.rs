@@ -10,17 +10,23 @@ mod console;
 mod dialogue;
 mod failure;
 mod faults;
+mod features;
+mod files;
+mod hv;
 mod hypercalls;
+mod images;
 mod interrupts;
 mod isolation;
 mod lifecycle;
 mod machine;
+mod messages;
 mod power;
 mod process;
 mod python;
 mod repl;
 mod scale;
 mod storms;
+mod supervision;
 
 use std::process::ExitCode;
 
@@ -37,16 +43,22 @@ fn main() -> ExitCode {
         command::tests(),
         failure::tests(),
         faults::tests(),
+        features::tests(),
+        files::tests(),
+        hv::tests(),
         hypercalls::tests(),
+        images::tests(),
         interrupts::tests(),
         isolation::tests(),
         lifecycle::tests(),
         machine::tests(),
+        messages::tests(),
         power::tests(),
         python::tests(),
         repl::tests(),
         scale::tests(),
         storms::tests(),
+        supervision::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

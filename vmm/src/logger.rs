@@ -1,12 +1,19 @@
-//! The log: lines on the console, each with its level in front.
+//! The log: lines on the console, each with its level in front, and the latest of them in memory.
+
+mod ring;
 
 use crate::console;
+use core::fmt::Write;
 use log::{LevelFilter, Log, Metadata, Record};
+use ring::Ring;
+use spin::Mutex;
 
 /// What is logged unless the command line or the manifest says otherwise.
 pub const DEFAULT_LEVEL: LevelFilter = LevelFilter::Warn;
 
 struct Logger;
+
+static LATEST: Mutex<Ring> = Mutex::new(Ring::new());
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -22,11 +29,19 @@ impl Log for Logger {
                 log::Level::Debug => "debug",
                 log::Level::Trace => "trace",
             };
-            console::write_own(format_args!("[tinyvmm {level}] {}\n", record.args()));
+            let line = format_args!("[tinyvmm {level}] {}\n", record.args());
+            // A ring takes anything.
+            let _ = LATEST.lock().write_fmt(line);
+            console::write_own(line);
         }
     }
 
     fn flush(&self) {}
+}
+
+/// Gives `take` the end of the log, at most `limit` bytes, piece by piece; from the start of a line if not all fits.
+pub fn read(limit: u64, take: impl FnMut(&[u8])) {
+    LATEST.lock().read(usize::try_from(limit).unwrap_or(usize::MAX), take);
 }
 
 /// Starts the log at its default level.

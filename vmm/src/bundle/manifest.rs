@@ -14,6 +14,9 @@
 //! priority = 8                # optional, 0 to 255: higher runs first
 //! affinity = [0, 1]           # optional: the cores it may run on
 //! restart = "never"           # optional: never, on-failure or always
+//! storage = "1MiB"            # optional: room for the files that it writes
+//! autostart = true            # optional: whether it starts by itself
+//! capabilities = ["log"]      # optional: what it may do besides: control, log, messages
 //! [vm.files]                  # optional, tiny
 //! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
 //! ```
@@ -48,10 +51,27 @@ pub const MAX_LENGTH: usize = 64 << 10;
 /// Priority of a VM whose manifest names none.
 pub const DEFAULT_PRIORITY: u8 = 8;
 
+/// Room for files of a VM whose manifest names none, in bytes. It takes memory as it is used.
+pub const DEFAULT_STORAGE: u64 = 1 << 20;
+/// Most room for files that a manifest can give, in bytes.
+pub const STORAGE_MAX: u64 = 256 << 20;
+
 const PAGE_SIZE: u64 = 4096;
 const TOP_KEYS: &[&str] = &["loglevel", "vm"];
 const VM_KEYS: &[&str] = &[
-    "name", "machine", "image", "memory", "vcpus", "entry", "args", "priority", "affinity", "restart",
+    "name",
+    "machine",
+    "image",
+    "memory",
+    "vcpus",
+    "entry",
+    "args",
+    "priority",
+    "affinity",
+    "restart",
+    "storage",
+    "autostart",
+    "capabilities",
     "files",
 ];
 /// Cores that a manifest can name.
@@ -89,6 +109,12 @@ pub struct VmConfig {
     pub affinity: Option<Affinity>,
     /// When it is started again after it has ended.
     pub restart: Restart,
+    /// Room for the files that it writes, in bytes: whole pages, at most [`STORAGE_MAX`].
+    pub storage: u64,
+    /// Whether it starts by itself.
+    pub autostart: bool,
+    /// What it may do besides.
+    pub capabilities: Capabilities,
     /// Files the guest can read, by their absolute, normalised path in the VM.
     pub files: BTreeMap<String, FileName>,
 }
@@ -139,6 +165,18 @@ pub struct Affinity {
     pub cores: u8,
     /// Where the manifest names them.
     pub position: Position,
+}
+
+/// What a VM may do to others or see of them: bits of [`abi::vms`], `CAPABILITY_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities(pub u32);
+
+impl Capabilities {
+    /// Whether one of these bits is among them.
+    #[must_use]
+    pub const fn has(self, bits: u32) -> bool {
+        self.0 & bits != 0
+    }
 }
 
 /// When a VM is started again after it has ended.
@@ -195,7 +233,7 @@ impl VmConfig {
         let machine = table.get("machine").map_or(Ok(Machine::Tiny), |value| machine(&value))?;
         let image = file_name(&table.require("image")?)?;
         let vcpus = table.get("vcpus").map_or(Ok(1), |value| vcpus(&value))?;
-        let memory = memory(&table.require("memory")?, &machine.memory_sizes(vcpus))?;
+        let memory = size_in(&table.require("memory")?, &machine.memory_sizes(vcpus))?;
         let tiny_only = |key| table.get(key).map(|value| only_on_tiny(machine, value)).transpose();
         Ok(Self {
             name,
@@ -207,6 +245,13 @@ impl VmConfig {
             args: table.get("args").map_or(Ok(Vec::new()), |value| args(&value))?,
             priority: table.get("priority").map_or(Ok(DEFAULT_PRIORITY), |value| priority(&value))?,
             affinity: table.get("affinity").map(|value| affinity(&value)).transpose()?,
+            storage: table
+                .get("storage")
+                .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
+            autostart: table.get("autostart").map_or(Ok(true), |value| value.boolean())?,
+            capabilities: table
+                .get("capabilities")
+                .map_or(Ok(Capabilities::default()), |value| capabilities(&value))?,
             restart: table.get("restart").map_or(Ok(Restart::Never), |value| restart(&value))?,
             files: tiny_only("files")?.map_or(Ok(BTreeMap::new()), |value| files(&value))?,
         })
@@ -242,7 +287,11 @@ fn vms(top: &Section<'_>) -> Result<Vec<VmConfig>, ManifestError> {
         }
         vms.push(vm);
     }
-    if vms.is_empty() { Err(tables.error(Problem::NoVm)) } else { Ok(vms) }
+    match vms.iter().any(|vm| vm.autostart) {
+        true => Ok(vms),
+        false if vms.is_empty() => Err(tables.error(Problem::NoVm)),
+        false => Err(top.error(Problem::NoneStarts)),
+    }
 }
 
 fn loglevel(value: &Value<'_>) -> Result<LevelFilter, ManifestError> {
@@ -287,7 +336,7 @@ fn file_name(value: &Value<'_>) -> Result<FileName, ManifestError> {
     }
 }
 
-fn memory(value: &Value<'_>, sizes: &RangeInclusive<u64>) -> Result<u64, ManifestError> {
+fn size_in(value: &Value<'_>, sizes: &RangeInclusive<u64>) -> Result<u64, ManifestError> {
     let size = size(value.string()?).ok_or_else(|| value.error(Problem::MemoryUnit))?;
     if sizes.contains(&size) && size % PAGE_SIZE == 0 {
         Ok(size)
@@ -360,6 +409,19 @@ fn restart(value: &Value<'_>) -> Result<Restart, ManifestError> {
         "always" => Ok(Restart::Always),
         _ => Err(value.error(Problem::Restart)),
     }
+}
+
+fn capabilities(value: &Value<'_>) -> Result<Capabilities, ManifestError> {
+    let mut bits = 0;
+    for item in value.array("an array of strings, as in [\"log\"]")? {
+        bits |= match item.string()? {
+            "control" => abi::vms::CAPABILITY_CONTROL,
+            "log" => abi::vms::CAPABILITY_LOG,
+            "messages" => abi::vms::CAPABILITY_MESSAGES,
+            _ => return Err(item.error(Problem::Capability)),
+        };
+    }
+    Ok(Capabilities(bits))
 }
 
 fn args(value: &Value<'_>) -> Result<Vec<String>, ManifestError> {

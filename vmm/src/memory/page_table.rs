@@ -190,8 +190,8 @@ impl<R: Regime, S: TableSource> PageTable<R, S> {
     fn release_below(&self, table: NonNull<Table>, level: u32) {
         if level < LEAF_LEVEL {
             // SAFETY: a table of this address space, which is being dropped.
-            for entry in unsafe { table.as_ref() }.0 {
-                if let Entry::Table(next) = decode(entry, level) {
+            for entry in &unsafe { table.as_ref() }.0 {
+                if let Entry::Table(next) = decode(*entry, level) {
                     self.release_below(next, level + 1);
                 }
             }

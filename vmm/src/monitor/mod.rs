@@ -15,7 +15,7 @@ mod execute {
     use crate::{
         console::write_own,
         scheduler,
-        vm::{self, VmId},
+        vm::{self, VmId, fleet},
     };
 
     /// Carries out a line. Returns whether the user wants to go on.
@@ -35,15 +35,15 @@ mod execute {
         // Whoever runs shows what has been used when it comes.
         scheduler::kick_all();
         write_own(format_args!("{HEAD}\n"));
-        // Row by row: others may want the console in between.
+        // Row by row: fleet may want the console in between.
         vm::rows().for_each(|row| write_own(format_args!("{row}\n")));
     }
 
     fn act(action: Action, target: Target<'_>) {
-        let Some(VmId(index)) = vm::find(target) else {
+        let Some(VmId(index)) = fleet::find(target) else {
             return write_own(format_args!("{target}: no such VM; list shows them\n"));
         };
-        if let Err(refusal) = vm::act(VmId(index), action) {
+        if let Err(refusal) = fleet::act(VmId(index), action) {
             write_own(format_args!("{target}: {refusal}\n"));
         }
     }

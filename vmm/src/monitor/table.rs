@@ -72,7 +72,7 @@ mod tests {
             has_focus: true,
             state: State::Restarting,
             vcpus: 2,
-            usage: Usage { time: 12_345, exits: 1_234_567, waits: 5, interrupts: 20, traps: 3 },
+            usage: Usage { time: 12_345, exits: 1_234_567, waits: 5, interrupts: 20, traps: 3, steal: 0 },
             memory: 4 << 20,
             restarts: 7,
         };

@@ -13,7 +13,7 @@ mod queue;
 pub use queue::{Affinity, Line, Rank, RunQueue, earlier};
 
 use crate::{
-    arch::gic,
+    arch::{gic, timer},
     platform::MAX_CORES,
     vm::{Vcpu, Vm},
 };
@@ -147,7 +147,8 @@ fn send(core: usize, vcpu: Box<Vcpu>, push: fn(&mut RunQueue, Box<Vcpu>)) {
 }
 
 /// Puts a new vCPU into a queue.
-pub fn add(vcpu: Box<Vcpu>) {
+pub fn add(mut vcpu: Box<Vcpu>) {
+    vcpu.ready_since = timer::now();
     send(choose(0, &vcpu), vcpu, RunQueue::push);
 }
 

@@ -1,6 +1,9 @@
 //! The vCPUs of one core that do not run: those that are ready, and those that wait.
 
-use crate::vm::{Vcpu, VmId};
+use crate::{
+    arch::timer,
+    vm::{Vcpu, VmId},
+};
 use alloc::{boxed::Box, collections::vec_deque::VecDeque, vec::Vec};
 use core::cmp::Ordering;
 
@@ -164,6 +167,7 @@ impl RunQueue {
     /// last wait ended ends this one at once.
     pub fn park(&mut self, vcpu: Box<Vcpu>, deadline: Option<u64>) {
         if vcpu.link().take_event() {
+            // It has been ready all the time, since its turn ended.
             return self.push(vcpu);
         }
         self.deadline = earlier(self.deadline, deadline);
@@ -175,7 +179,7 @@ impl RunQueue {
     pub fn wake_due(&mut self, now: u64) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             while let Some(place) = self.parked.iter().position(|p| p.deadline.is_some_and(|at| at <= now)) {
-                let vcpu = self.unpark(place);
+                let vcpu = self.unpark(place, now);
                 self.push(vcpu);
             }
         }
@@ -184,7 +188,7 @@ impl RunQueue {
     /// Takes a vCPU out if it is parked here: its wait is over.
     pub fn wake(&mut self, vm: VmId, index: u8) -> Option<Box<Vcpu>> {
         let place = self.parked.iter().position(|p| p.vcpu.vm.id == vm && p.vcpu.index == index)?;
-        let vcpu = self.unpark(place);
+        let vcpu = self.unpark(place, timer::now());
         // The wait that this event would end is over.
         let _ = vcpu.link().take_event();
         Some(vcpu)
@@ -196,8 +200,9 @@ impl RunQueue {
         self.deadline
     }
 
-    fn unpark(&mut self, place: usize) -> Box<Vcpu> {
-        let Parked { vcpu, deadline } = self.parked.swap_remove(place);
+    fn unpark(&mut self, place: usize, now: u64) -> Box<Vcpu> {
+        let Parked { mut vcpu, deadline } = self.parked.swap_remove(place);
+        vcpu.ready_since = now;
         if deadline == self.deadline {
             self.deadline = self.parked.iter().filter_map(|parked| parked.deadline).min();
         }

@@ -1,7 +1,7 @@
 //! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
 
 use super::{
-    Board, Usage, Vcpu, Vm, VmConsole, VmId,
+    Board, Mailbox, Usage, Vcpu, Vm, VmConsole, VmId,
     virt::{self, DeviceTreeError, NoRoom},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         rom::{RomError, RomFs},
     },
     devices::{Bus, bus::BusError},
+    files::{self, FileSystem, Rom},
     memory::{
         frames::{FrameAllocator, FrameBlock, OutOfFrames, SharedBlock},
         guest::GuestMemory,
@@ -27,9 +28,12 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
+use spin::Mutex;
 use tinyvmm_abi::{
     ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
+    files::NAME_MAX,
     virt::{GICC_BASE, GICC_SIZE, GICD_BASE, MEMORY_BASE},
+    vms::CAPABILITY_MESSAGES,
 };
 
 /// Why a VM could not be built.
@@ -43,6 +47,7 @@ pub struct BuildError {
 enum Reason {
     Image(FileName, ImageError),
     Rom(RomError),
+    Files(files::Error),
     Frames(OutOfFrames),
     Map(MapError),
     Bus(BusError),
@@ -63,6 +68,12 @@ impl fmt::Display for BuildError {
                 )
             }
             Reason::Rom(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
+            Reason::Files(files::Error::NoSpace) => {
+                write!(f, "tinyvmm.toml: vm '{vm}': files: not enough memory")
+            }
+            Reason::Files(_) => {
+                write!(f, "tinyvmm.toml: vm '{vm}': files: a name has more than {NAME_MAX} bytes")
+            }
             Reason::Frames(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
             Reason::Map(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
             Reason::Bus(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
@@ -101,12 +112,6 @@ pub struct Builder<'a> {
     roms: Vec<(&'a VmConfig, Arc<Rom>)>,
 }
 
-/// A ROM image in memory.
-struct Rom {
-    blocks: Vec<SharedBlock>,
-    length: u64,
-}
-
 impl<'a> Builder<'a> {
     /// A builder that has built nothing.
     #[must_use]
@@ -122,12 +127,22 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Builds a VM, which then consists of its vCPUs.
-    pub fn build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, BuildError> {
-        self.try_build(id, config).map_err(|reason| BuildError { vm: config.name.clone(), reason })
+    /// Builds a VM with these arguments, which then consists of its vCPUs.
+    pub fn build(
+        &mut self,
+        id: VmId,
+        config: &'a VmConfig,
+        args: &[String],
+    ) -> Result<Vec<Box<Vcpu>>, BuildError> {
+        self.try_build(id, config, args).map_err(|reason| BuildError { vm: config.name.clone(), reason })
     }
 
-    fn try_build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, Reason> {
+    fn try_build(
+        &mut self,
+        id: VmId,
+        config: &'a VmConfig,
+        args: &[String],
+    ) -> Result<Vec<Box<Vcpu>>, Reason> {
         // A VM's clock starts with its creation, so that it tells its guest how long that took.
         let created = timer::now();
         let used_before = HEAP.memory_used();
@@ -136,15 +151,19 @@ impl<'a> Builder<'a> {
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
         let (memory, console, board) = match config.machine {
-            Machine::Tiny => self.tiny(config)?,
+            Machine::Tiny => self.tiny(config, args)?,
             Machine::Virt => self.virt(config)?,
         };
+        let files = self.files(config)?;
+        let mailbox = self.mailbox(config)?;
         load(&memory, &image);
         let tree = match config.machine {
             Machine::Tiny => None,
-            Machine::Virt => Some(put_device_tree(&memory, &image, config)?),
+            Machine::Virt => Some(put_device_tree(&memory, &image, config, args)?),
         };
-        let mut vm = Vm::new(id, config.name.clone(), memory, console, board, vcpus);
+        let mut vm = Vm::new(id, config.name.clone(), memory, console, files, board, vcpus);
+        vm.capabilities = config.capabilities;
+        vm.mailbox = mailbox;
         // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
@@ -152,9 +171,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Memory and devices of a `tiny` machine.
-    fn tiny(&mut self, config: &'a VmConfig) -> Result<(GuestMemory, VmConsole, Board), Reason> {
+    fn tiny(
+        &mut self,
+        config: &'a VmConfig,
+        args: &[String],
+    ) -> Result<(GuestMemory, VmConsole, Board), Reason> {
         let rom = self.rom(config)?;
-        let info = self.info_page(config, rom.as_deref())?;
+        let info = self.info_page(config, args, rom.as_deref())?;
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, RAM_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         stage2.map(INFO_PAGE_BASE, info.clone(), Access::ReadOnly)?;
@@ -211,23 +234,43 @@ impl<'a> Builder<'a> {
         // One block, so that the image can be written in one piece; the pages left over go back.
         let length = plan.len() as u64;
         let mut block = FrameBlock::zeroed(self.frames, length.max(PAGE_SIZE).next_power_of_two())?;
-        plan.write_to(block.as_mut_slice());
+        let mut starts = Vec::new();
+        plan.write_to(block.as_mut_slice(), |start| starts.push(start as u64));
         let mut blocks = Vec::new();
         block.split(length.next_multiple_of(PAGE_SIZE), |part| blocks.push(Arc::new(part)));
-        Ok(Rom { blocks, length })
+        Ok(Rom { blocks, length, starts })
     }
 
-    fn info_page(&self, config: &VmConfig, rom: Option<&Rom>) -> Result<SharedBlock, Reason> {
+    /// The file system of a VM: what it was given, and room for what it writes.
+    fn files(&mut self, config: &'a VmConfig) -> Result<FileSystem, Reason> {
+        let rom = self.rom(config)?;
+        let size = |file: &FileName| self.bundle.file(&file.name).unwrap_or_default().len() as u64;
+        let files = config.files.iter().map(|(path, file)| (path.as_str(), size(file)));
+        FileSystem::new(self.frames, config.storage, rom, files).map_err(Reason::Files)
+    }
+
+    /// A mailbox, for a VM that may have one.
+    fn mailbox(&self, config: &VmConfig) -> Result<Option<Mutex<Mailbox>>, Reason> {
+        let wanted = config.capabilities.has(CAPABILITY_MESSAGES).then(|| Mailbox::new(self.frames));
+        Ok(wanted.transpose()?.map(Mutex::new))
+    }
+
+    fn info_page(
+        &self,
+        config: &VmConfig,
+        arguments: &[String],
+        rom: Option<&Rom>,
+    ) -> Result<SharedBlock, Reason> {
         let mut block = FrameBlock::zeroed(self.frames, PAGE_SIZE)?;
         // SAFETY: the block is a page, aligned as a page and used by nothing else. All zeros are an info page.
         let page = unsafe { &mut *block.as_mut_slice().as_mut_ptr().cast::<InfoPage>() };
         page.abi_version = ABI_VERSION;
         page.vcpu_count = config.vcpus;
         page.ram_size = config.memory;
-        page.arg_count = u32::try_from(config.args.len()).unwrap_or(0);
+        page.arg_count = u32::try_from(arguments.len()).unwrap_or(0);
         page.rom_address = rom.map_or(0, |_| ROM_BASE);
         page.rom_length = rom.map_or(0, |rom| rom.length);
-        page.args_length = put_arguments(&mut page.args, &config.args);
+        page.args_length = put_arguments(&mut page.args, arguments);
         Ok(Arc::new(block))
     }
 }
@@ -239,8 +282,8 @@ fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
     a.files.len() == b.files.len() && names(a) == names(b)
 }
 
-/// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. The
-/// manifest's parser has checked that they fit.
+/// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. It
+/// has been checked that they fit.
 fn put_arguments(bytes: &mut [u8; ARGS_SIZE], args: &[String]) -> u32 {
     let mut length = 0;
     for arg in args {
@@ -287,9 +330,14 @@ fn map_cpu_interface(stage2: &mut Stage2) -> Result<(), MapError> {
 
 /// Puts the device tree into the memory of a `virt` machine, which then is as its guest expects it: written back,
 /// for a guest that starts with its caches off. Returns the tree's address.
-fn put_device_tree(memory: &GuestMemory, image: &GuestImage<'_>, config: &VmConfig) -> Result<u64, Reason> {
+fn put_device_tree(
+    memory: &GuestMemory,
+    image: &GuestImage<'_>,
+    config: &VmConfig,
+    args: &[String],
+) -> Result<u64, Reason> {
     let placement = virt::Placement::new(image, config.memory, None)?;
-    let (gic, vcpus, args) = (gic::version(), config.vcpus, &config.args);
+    let (gic, vcpus) = (gic::version(), config.vcpus);
     let tree = virt::DeviceTree { gic, vcpus, memory: config.memory, args, initrd: None }.to_bytes()?;
     let range = memory.check(placement.device_tree, tree.len() as u64).map_err(|_| Reason::Misplaced)?;
     memory.write(range, &tree);
@@ -325,6 +373,7 @@ fn vcpus_of(
             usage: Usage::default(),
             first_run: None,
             turn_left: 0,
+            ready_since: 0,
             crash: None,
         })
     };
@@ -370,7 +419,8 @@ mod tests {
         frames: &'static FrameAllocator,
     ) -> Result<Vec<Box<Vcpu>>, BuildError> {
         let mut builder = Builder::new(bundle, frames);
-        let vms = configs.iter().enumerate().map(|(id, config)| builder.build(VmId(id), config));
+        let vms =
+            configs.iter().enumerate().map(|(id, config)| builder.build(VmId(id), config, &config.args));
         Ok(vms.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 

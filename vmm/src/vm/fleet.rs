@@ -2,9 +2,11 @@
 //!
 //! One lock guards all of it. It is taken before those of VMs' consoles, of the console and of the scheduler's
 //! queues, and never while a VM is built. What takes long, or memory, is not done where an interrupt asks for
-//! it, but by the housekeeping core between turns: see [`tend`].
+//! it, but by the housekeeping core between turns: see `tend`.
 
-use super::{Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, State, Usage, Vcpu, Vm, VmId, interrupts, run};
+use super::{
+    Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, Refusal, State, Usage, Vcpu, Vm, VmId, interrupts, run,
+};
 use crate::{
     arch::{gic, power, timer},
     bundle::manifest::{Manifest, VmConfig},
@@ -14,12 +16,13 @@ use crate::{
     scheduler,
     vm::BuildError,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
 use spin::{Mutex, Once};
+use tinyvmm_abi::vms::{VM_NAME_SIZE, VmInfo};
 
 struct Fleet {
     /// In the order of the manifest.
@@ -39,6 +42,8 @@ struct Member {
     /// The VM, while it is alive.
     vm: Option<Arc<Vm>>,
     lifecycle: Lifecycle,
+    /// Its arguments, each with its NUL, if they are not those of the manifest.
+    args: Option<String>,
     /// It starts anew whatever it ends with.
     start_wanted: bool,
 }
@@ -64,12 +69,16 @@ pub fn start(
     let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
     scheduler::init(cores, vcpus.sum());
     log::debug!("memory before the first VM: {}", Free::now());
-    let vms = manifest.vms.iter().enumerate();
-    let vms = vms.map(|(index, config)| builder.build(VmId(index), config)).collect::<Result<Vec<_>, _>>()?;
-    for (member, vcpus) in members.iter_mut().zip(&vms) {
+    let mut vms = Vec::new();
+    for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
+        let vcpus = builder.build(VmId(index), member.config, &member.config.args)?;
         member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
+        vms.push(vcpus);
     }
-    let focus = Focus::default();
+    let mut focus = Focus::default();
+    if members.first().is_some_and(|first| !first.config.autostart) {
+        focus.advance(members.len(), |index| manifest.vms[index].autostart);
+    }
     FLEET.call_once(|| Mutex::new(Fleet { members, focus, fresh: false, in_monitor: false, command: None }));
     BUILDER.call_once(|| Mutex::new(builder));
     vms.into_iter().flatten().for_each(scheduler::add);
@@ -110,7 +119,7 @@ pub(super) fn retire(vcpu: Box<Vcpu>) {
 
 /// Lets go of a VM that may have ended meanwhile. Whoever is the last to do so, on whichever core, gives its memory
 /// back, and only then decides what follows.
-pub(super) fn let_go(vm: Arc<Vm>) {
+pub fn let_go(vm: Arc<Vm>) {
     let Some(vm) = Arc::into_inner(vm) else { return };
     let code = vm.ending().unwrap_or(0);
     vm.flush();
@@ -162,8 +171,9 @@ pub(super) fn tend() {
 
 fn start_again(id: VmId, config: &'static VmConfig) {
     let (Some(fleet), Some(builder)) = (FLEET.get(), BUILDER.get()) else { return };
-    let built = { builder.lock().build(id, config) };
     let VmId(index) = id;
+    let args = { fleet.lock().members.get(index).and_then(Member::arguments) };
+    let built = { builder.lock().build(id, config, args.as_deref().unwrap_or(&config.args)) };
     let mut fleet = fleet.lock();
     let Some(member) = fleet.members.get_mut(index) else { return };
     match built {
@@ -174,7 +184,7 @@ fn start_again(id: VmId, config: &'static VmConfig) {
             vcpus.into_iter().for_each(scheduler::add);
         }
         Err(error) => {
-            member.lifecycle.cancel();
+            member.lifecycle.fail();
             log::error!("{error}");
             fleet.settle(index);
         }
@@ -214,16 +224,6 @@ pub fn rows() -> impl Iterator<Item = Row> {
     (0..).map_while(|index| FLEET.get()?.lock().row(index))
 }
 
-/// Why something cannot be done with a VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal(State);
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it is {}", self.0)
-    }
-}
-
 /// Does something with a VM.
 pub fn act(id: VmId, action: Action) -> Result<(), Refusal> {
     let Some(fleet) = FLEET.get() else { return Ok(()) };
@@ -240,10 +240,88 @@ pub fn act(id: VmId, action: Action) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Number of VMs in the manifest.
+pub fn count() -> u64 {
+    FLEET.get().map_or(0, |fleet| fleet.lock().members.len() as u64)
+}
+
+/// The VM with this place in the manifest, if it is alive. The caller [lets it go](let_go).
+pub fn peer(VmId(index): VmId) -> Option<Arc<Vm>> {
+    let fleet = FLEET.get()?.lock();
+    fleet.members.get(index)?.vm.as_ref().filter(|vm| vm.ending().is_none()).cloned()
+}
+
+/// What there is to know about a VM.
+pub fn info(VmId(index): VmId) -> Option<VmInfo> {
+    FLEET.get()?.lock().members.get(index)?.info(index)
+}
+
+/// Starts a VM that does not run, with these arguments instead of the manifest's.
+pub fn spawn(VmId(index): VmId, args: Option<String>) -> Result<(), Refusal> {
+    let Some(fleet) = FLEET.get() else { return Ok(()) };
+    let mut fleet = fleet.lock();
+    let Some(member) = fleet.members.get_mut(index) else { return Ok(()) };
+    if !member.lifecycle.is_over() {
+        return Err(Refusal(member.state()));
+    }
+    member.args = args;
+    member.lifecycle.start(timer::now());
+    fleet.publish_due();
+    Ok(())
+}
+
+/// The exit code of a VM that has ended for good. If it has not, the waits of `asker` end when one has.
+pub fn exit_code(VmId(index): VmId, asker: &Vm) -> Result<u8, State> {
+    let Some(fleet) = FLEET.get() else { return Err(State::Stopped) };
+    let fleet = fleet.lock();
+    let Some(member) = fleet.members.get(index) else { return Err(State::Stopped) };
+    asker.wait_for_others();
+    member.lifecycle.final_exit_code()
+}
+
+/// There is room in a mailbox again.
+pub fn stir() {
+    if let Some(fleet) = FLEET.get() {
+        fleet.lock().stir();
+    }
+}
+
 impl Member {
+    fn info(&self, index: usize) -> Option<VmInfo> {
+        let usage = self.usage();
+        let mut name = [0; VM_NAME_SIZE];
+        name.get_mut(..self.config.name.len())?.copy_from_slice(self.config.name.as_bytes());
+        Some(VmInfo {
+            number: u32::try_from(index + 1).ok()?,
+            state: self.state().number(),
+            vcpus: self.config.vcpus,
+            capabilities: self.config.capabilities.0,
+            restarts: self.lifecycle.restarts(),
+            exit_code: self.lifecycle.exit_code().into(),
+            memory: self.config.memory,
+            time: usage.time,
+            steal: usage.steal,
+            exits: usage.exits,
+            name,
+        })
+    }
+
     fn new(config: &'static VmConfig) -> Self {
-        let lifecycle = Lifecycle::new(config.restart, timer::frequency() / 1000, timer::now());
-        Self { config, vm: None, lifecycle, start_wanted: false }
+        let ticks_per_ms = timer::frequency() / 1000;
+        let lifecycle = match config.autostart {
+            true => Lifecycle::new(config.restart, ticks_per_ms, timer::now()),
+            false => Lifecycle::stopped(config.restart, ticks_per_ms),
+        };
+        Self { config, vm: None, lifecycle, args: None, start_wanted: false }
+    }
+
+    /// Its arguments, if they are not those of the manifest.
+    fn arguments(&self) -> Option<Vec<String>> {
+        self.args.as_ref().map(|args| args.split_terminator('\0').map(String::from).collect())
+    }
+
+    fn usage(&self) -> Usage {
+        self.vm.as_ref().map_or(Usage::default(), |vm| vm.usage(timer::now()))
     }
 
     fn state(&self) -> State {
@@ -269,6 +347,13 @@ impl Fleet {
             log::info!("input goes to vm '{}'", self.focused_name());
         }
         self.publish_due();
+        self.stir();
+    }
+
+    /// Wakes those that wait for what another VM does.
+    fn stir(&self) {
+        let alive = self.members.iter().filter_map(|member| member.vm.as_deref());
+        alive.filter(|vm| vm.take_wait_for_others()).for_each(scheduler::wake_all);
     }
 
     /// Says when there is something to tend to.
@@ -389,7 +474,7 @@ impl Fleet {
     fn row(&self, index: usize) -> Option<Row> {
         let member = self.members.get(index)?;
         let Member { config, vm, lifecycle, .. } = member;
-        let usage = vm.as_ref().map_or(Usage::default(), |vm| vm.usage(timer::now()));
+        let usage = member.usage();
         Some(Row {
             number: index + 1,
             name: &config.name,

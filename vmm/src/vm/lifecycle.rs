@@ -5,9 +5,12 @@ use core::{
     fmt,
     sync::atomic::{AtomicU32, Ordering},
 };
+use tinyvmm_abi::vms as abi;
 
 /// Exit code of a VM that was killed: what a shell gives for a process that `SIGKILL` has ended.
 pub const KILLED_EXIT_CODE: u8 = 137;
+/// Exit code of a VM for which there was not enough memory (`EX_OSERR` of BSD's `sysexits.h`).
+const NOT_BUILT_EXIT_CODE: u8 = 71;
 
 /// Wait before a VM starts again, in milliseconds; each time twice as long.
 const FIRST_WAIT_MS: u64 = 100;
@@ -108,6 +111,21 @@ pub enum State {
     Restarting,
 }
 
+impl State {
+    /// As [`VmInfo::state`](abi::VmInfo) has it.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Created => abi::STATE_CREATED,
+            Self::Running => abi::STATE_RUNNING,
+            Self::Paused => abi::STATE_PAUSED,
+            Self::Stopped => abi::STATE_STOPPED,
+            Self::Crashed => abi::STATE_CRASHED,
+            Self::Restarting => abi::STATE_RESTARTING,
+        }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -121,6 +139,16 @@ impl fmt::Display for State {
     }
 }
 
+/// Why something cannot be done with a VM: what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal(pub State);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is {}", self.0)
+    }
+}
+
 /// Where a VM of the manifest is between its start and its last end. Times are in ticks.
 #[derive(Debug)]
 pub struct Lifecycle {
@@ -130,7 +158,8 @@ pub struct Lifecycle {
     /// Ends in a row, none of them long after the start before it.
     short_runs: u32,
     starts: u32,
-    exit_code: u8,
+    /// Its latest one, if it has ever ended.
+    exit_code: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +176,14 @@ impl Lifecycle {
     /// A VM that starts now.
     #[must_use]
     pub const fn new(policy: Restart, ticks_per_ms: u64, now: u64) -> Self {
-        Self { policy, ticks_per_ms, phase: Phase::Alive(now), short_runs: 0, starts: 1, exit_code: 0 }
+        Self { phase: Phase::Alive(now), starts: 1, ..Self::stopped(policy, ticks_per_ms) }
+    }
+
+    /// A VM that starts when someone wants it to.
+    #[must_use]
+    pub const fn stopped(policy: Restart, ticks_per_ms: u64) -> Self {
+        let phase = Phase::Over(Cause::Exit);
+        Self { policy, ticks_per_ms, phase, short_runs: 0, starts: 0, exit_code: None }
     }
 
     /// It has started again.
@@ -158,7 +194,7 @@ impl Lifecycle {
 
     /// It has ended. Decides whether and when it starts again.
     pub fn ended(&mut self, cause: Cause, code: u8, now: u64) {
-        self.exit_code = code;
+        self.exit_code = Some(code);
         if let Phase::Alive(since) = self.phase
             && now.saturating_sub(since) >= LONGEST_WAIT_MS * self.ticks_per_ms
         {
@@ -172,7 +208,7 @@ impl Lifecycle {
 
     /// Milliseconds until the next start after an end, if there is one.
     fn wait(&mut self, cause: Cause) -> Option<u64> {
-        let fails = cause == Cause::Crash || self.exit_code != 0;
+        let fails = cause == Cause::Crash || self.exit_code() != 0;
         let again = match (cause, self.policy) {
             (Cause::Kill, _) => false,
             (Cause::Reset, _) | (_, Restart::Always) => true,
@@ -201,6 +237,12 @@ impl Lifecycle {
     /// It is not to start again.
     pub fn cancel(&mut self) {
         self.phase = Phase::Over(Cause::Exit);
+    }
+
+    /// It could not be built, and is not to start again.
+    pub fn fail(&mut self) {
+        self.exit_code = Some(NOT_BUILT_EXIT_CODE);
+        self.cancel();
     }
 
     /// When it starts again, if it has ended and does.
@@ -232,13 +274,21 @@ impl Lifecycle {
     /// How often it was started again.
     #[must_use]
     pub const fn restarts(&self) -> u32 {
-        self.starts - 1
+        self.starts.saturating_sub(1)
     }
 
-    /// Its latest exit code.
+    /// Its latest exit code; 0 if it has never ended.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        self.exit_code
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code.unwrap_or(0)
+    }
+
+    /// Its exit code, if it has ended for good.
+    ///
+    /// # Errors
+    /// What it does instead; [`State::Stopped`] if it was never started.
+    pub fn final_exit_code(&self) -> Result<u8, State> {
+        self.exit_code.filter(|_| self.is_over()).ok_or(self.state())
     }
 }
 
@@ -315,6 +365,17 @@ mod tests {
         assert_eq!(vm.due(), Some(7));
         vm.started(8);
         assert_eq!((vm.restarts(), vm.due()), (1, None));
+        let mut third = Lifecycle::stopped(Restart::Always, MS);
+        assert_eq!((third.state(), third.final_exit_code()), (State::Stopped, Err(State::Stopped)));
+        third.start(3);
+        third.started(4);
+        assert_eq!((third.restarts(), third.final_exit_code()), (0, Err(State::Running)));
+        third.ended(Cause::Kill, 137, 5);
+        assert_eq!(third.final_exit_code(), Ok(137));
+        third.start(6);
+        assert_eq!(third.final_exit_code(), Err(State::Restarting), "of its next run");
+        third.fail();
+        assert_eq!(third.final_exit_code(), Ok(NOT_BUILT_EXIT_CODE));
         let mut other = Lifecycle::new(Restart::Never, MS, 0);
         other.ended(Cause::Crash, 70, 1);
         assert_eq!((other.state(), other.is_over()), (State::Crashed, true));

@@ -3,12 +3,13 @@
 mod board;
 mod build;
 mod crash;
-#[cfg(target_os = "none")]
-mod fleet;
+#[cfg_attr(not(target_os = "none"), path = "alone.rs")]
+pub mod fleet;
 mod focus;
 #[cfg(target_os = "none")]
 mod interrupts;
 mod lifecycle;
+mod mailbox;
 mod psci;
 #[cfg(target_os = "none")]
 mod run;
@@ -21,9 +22,10 @@ pub use board::Board;
 pub use build::{BuildError, Builder};
 pub use crash::{Crash, Report};
 #[cfg(target_os = "none")]
-pub use fleet::{Refusal, act, find, rows, start};
+pub use fleet::{rows, start};
 pub use focus::Focus;
-pub use lifecycle::{Cause, Control, KILLED_EXIT_CODE, Lifecycle, State};
+pub use lifecycle::{Cause, Control, KILLED_EXIT_CODE, Lifecycle, Refusal, State};
+pub use mailbox::{Header, Mailbox};
 pub use psci::Outcome;
 #[cfg(target_os = "none")]
 pub use run::{Interrupts, run_core};
@@ -31,10 +33,13 @@ pub use usage::{SharedUsage, Usage};
 
 use crate::{
     arch::{context::VcpuContext, gic, timer},
+    bundle::manifest::Capabilities,
     console::{self, InputQueue, LineBuffer, Speaker},
     devices::{pl011::Pl011, vgic::Vgic},
+    files::FileSystem,
     memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
     platform::MAX_CORES,
+    random::{self, Generator},
     scheduler::Affinity,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -68,6 +73,16 @@ pub struct Vm {
     pub memory: GuestMemory,
     /// Its side of the console.
     pub console: VmConsole,
+    /// What it may do besides.
+    pub capabilities: Capabilities,
+    /// The messages for it, if it may get any.
+    pub mailbox: Option<Mutex<Mailbox>>,
+    /// It was told to try again when another VM has done something.
+    waits_for_others: AtomicBool,
+    /// Its files.
+    pub files: Mutex<FileSystem>,
+    /// Its random numbers.
+    pub random: Mutex<Generator>,
     /// Its interrupt controller.
     pub vgic: Mutex<Vgic>,
     /// What else it finds at addresses that are not RAM.
@@ -200,6 +215,7 @@ impl Vm {
         name: String,
         memory: GuestMemory,
         console: VmConsole,
+        files: FileSystem,
         board: Board,
         vcpus: usize,
     ) -> Self {
@@ -208,6 +224,11 @@ impl Vm {
             name,
             memory,
             console,
+            capabilities: Capabilities::default(),
+            mailbox: None,
+            waits_for_others: AtomicBool::new(false),
+            files: Mutex::new(files),
+            random: Mutex::new(random::generator()),
             vgic: Mutex::new(Vgic::new(gic::version(), vcpus)),
             board,
             off: Mutex::default(),
@@ -272,6 +293,17 @@ impl Vm {
     #[must_use]
     pub fn is_recalled(&self) -> bool {
         self.ending().is_some() || self.control.is_paused()
+    }
+
+    /// Its waits end once another VM has done something that it may wait for.
+    pub fn wait_for_others(&self) {
+        self.waits_for_others.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was to be told since the last call.
+    #[must_use]
+    pub fn take_wait_for_others(&self) -> bool {
+        self.waits_for_others.load(Ordering::SeqCst) && self.waits_for_others.swap(false, Ordering::SeqCst)
     }
 
     /// What its vCPUs have used.
@@ -428,6 +460,8 @@ pub struct Vcpu {
     pub first_run: Option<u64>,
     /// What is left of a turn that was broken off, in ticks. 0: the next turn is a new one.
     pub turn_left: u64,
+    /// Since when it could run if it had a core, in ticks; of no meaning while it waits.
+    pub ready_since: u64,
     /// What it did that it may not.
     pub crash: Option<Crash>,
 }
@@ -461,7 +495,9 @@ pub(crate) mod tests {
         }
         let info = Arc::new(FrameBlock::zeroed(frames, 4096).unwrap());
         let board = Board::tiny(Bus::new());
-        Vm::new(id, "py".into(), GuestMemory::new(stage2, 0..ram), VmConsole::new(Some(info)), board, 1)
+        let files = FileSystem::new(frames, 64 << 10, None, core::iter::empty()).unwrap();
+        let memory = GuestMemory::new(stage2, 0..ram);
+        Vm::new(id, "py".into(), memory, VmConsole::new(Some(info)), files, board, 1)
     }
 
     /// The first vCPU of a VM.
@@ -476,6 +512,7 @@ pub(crate) mod tests {
             usage: Usage::default(),
             first_run: None,
             turn_left: 0,
+            ready_since: 0,
             crash: None,
         })
     }

@@ -145,7 +145,7 @@ impl Core {
         let end = now.saturating_add(if vcpu.turn_left > 0 { vcpu.turn_left } else { self.quantum });
         let turn = RunningTurn { core: self, link, rank: Rank::of(vcpu.priority), end };
         turn.set_alarm(scheduler::ready_rank(self.index));
-        link.usage.begin(now);
+        link.usage.begin(&mut vcpu.usage, vcpu.ready_since, now);
         let mut guest = Guest {
             vm: &vcpu.vm,
             index: usize::from(vcpu.index),
@@ -164,6 +164,7 @@ impl Core {
         drop(guest);
         let now = timer::now();
         link.usage.end(&mut vcpu.usage, now);
+        vcpu.ready_since = now;
         vcpu.turn_left = if matches!(reason, Turn::Interrupted) { end.saturating_sub(now) } else { 0 };
         reason
     }

@@ -7,6 +7,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub struct Usage {
     /// Ticks that it had a core.
     pub time: u64,
+    /// Ticks that it was ready but had none.
+    pub steal: u64,
     /// Times it came back to the hypervisor.
     pub exits: u64,
     /// Exits to wait, or to let others run.
@@ -29,6 +31,7 @@ impl Usage {
     pub const fn plus(self, other: Self) -> Self {
         Self {
             time: self.time + other.time,
+            steal: self.steal + other.steal,
             exits: self.exits + other.exits,
             waits: self.waits + other.waits,
             interrupts: self.interrupts + other.interrupts,
@@ -41,6 +44,7 @@ impl Usage {
 #[derive(Debug, Default)]
 pub struct SharedUsage {
     time: AtomicU64,
+    steal: AtomicU64,
     exits: AtomicU64,
     waits: AtomicU64,
     interrupts: AtomicU64,
@@ -50,8 +54,10 @@ pub struct SharedUsage {
 }
 
 impl SharedUsage {
-    /// A turn begins.
-    pub fn begin(&self, now: u64) {
+    /// A turn begins, of a vCPU that was ready for one since then.
+    pub fn begin(&self, usage: &mut Usage, ready_since: u64, now: u64) {
+        usage.steal += now.saturating_sub(ready_since);
+        self.steal.store(usage.steal, Ordering::Relaxed);
         self.turn.store(now, Ordering::Relaxed);
     }
 
@@ -79,6 +85,7 @@ impl SharedUsage {
             Some(load(&self.turn)).filter(|since| *since != 0).map_or(0, |since| now.saturating_sub(since));
         Usage {
             time: load(&self.time) + turn,
+            steal: load(&self.steal),
             exits: load(&self.exits),
             waits: load(&self.waits),
             interrupts: load(&self.interrupts),
@@ -94,15 +101,17 @@ mod tests {
     #[test]
     fn a_turn_counts_while_it_goes_on() {
         let (shared, mut usage) = (SharedUsage::default(), Usage::default());
-        shared.begin(100);
+        shared.begin(&mut usage, 80, 100);
         usage.exits = 9;
         usage.waits = 1;
-        assert_eq!(shared.read(130), Usage { time: 30, ..Usage::default() });
+        assert_eq!(shared.read(130), Usage { time: 30, steal: 20, ..Usage::default() });
         shared.publish(&usage);
         assert_eq!(shared.read(140), Usage { time: 40, ..usage });
         shared.end(&mut usage, 150);
         assert_eq!((shared.read(1000), usage.time), (usage, 50));
         assert_eq!(usage.hypercalls(), 8);
-        assert_eq!(usage.plus(usage).exits, 18);
+        assert_eq!((usage.plus(usage).exits, usage.plus(usage).steal), (18, 40));
+        shared.begin(&mut usage, 170, 160);
+        assert_eq!(usage.steal, 20, "the cores' clocks may be read in another order");
     }
 }

@@ -126,6 +126,8 @@ pub enum Problem {
     LogLevel,
     /// There is no `[[vm]]`.
     NoVm,
+    /// All VMs wait for another one to start them.
+    NoneStarts,
     /// Not a good name for a VM.
     Name,
     /// Two VMs of one name.
@@ -176,6 +178,8 @@ pub enum Problem {
     NoSuchCore,
     /// Not a restart policy.
     Restart,
+    /// Not a capability.
+    Capability,
     /// A path in the VM that is relative or not normalised.
     GuestPath,
     /// A path in the VM that leads through a file.
@@ -197,13 +201,17 @@ impl fmt::Display for Problem {
             Self::WrongType(expected) => write!(f, "must be {expected}"),
             Self::LogLevel => f.write_str("must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\""),
             Self::NoVm => f.write_str("no virtual machine: write [[vm]] and its keys for each one"),
+            Self::NoneStarts => {
+                f.write_str("no virtual machine starts by itself: all have autostart = false")
+            }
             Self::Name => f.write_str("must be 1 to 31 letters, digits, dots, underscores or hyphens"),
             Self::DuplicateName => f.write_str("another VM has this name already"),
             Self::Machine => f.write_str("must be \"tiny\" or \"virt\""),
             Self::OnlyOnTiny => f.write_str("only a \"tiny\" machine has this key"),
             Self::MemoryUnit => f.write_str("use KiB, MiB or GiB, as in \"1MiB\""),
             Self::MemoryRange { least, most } => {
-                write!(f, "must be from {}KiB to {}GiB, in steps of 4KiB", least >> 10, most >> 30)
+                let (most, unit) = if *most >> 30 > 0 { (most >> 30, "GiB") } else { (most >> 20, "MiB") };
+                write!(f, "must be from {}KiB to {most}{unit}, in steps of 4KiB", least >> 10)
             }
             Self::Vcpus => write!(f, "must be from 1 to {}", abi::VCPUS_MAX),
             Self::Address => f.write_str("must be an address, as in 0x10000"),
@@ -226,6 +234,7 @@ impl fmt::Display for Problem {
             Self::NoCore => f.write_str("must name a core"),
             Self::NoSuchCore => f.write_str("no such core is running"),
             Self::Restart => f.write_str("must be \"never\", \"on-failure\" or \"always\""),
+            Self::Capability => f.write_str("must be \"control\", \"log\" or \"messages\""),
             Self::GuestPath => {
                 f.write_str("a path in the VM starts with \"/\" and has no empty, \".\" or \"..\" part")
             }

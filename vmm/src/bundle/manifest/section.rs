@@ -70,6 +70,10 @@ impl<'a> Value<'a> {
         self.value.get_ref().as_str().ok_or_else(|| self.error(Problem::WrongType("a string")))
     }
 
+    pub(super) fn boolean(&self) -> Result<bool, ManifestError> {
+        self.value.get_ref().as_bool().ok_or_else(|| self.error(Problem::WrongType("true or false")))
+    }
+
     /// A whole number; one that is too large for any key becomes the largest.
     pub(super) fn integer(&self) -> Result<i64, ManifestError> {
         let integer = self.value.get_ref().as_integer();

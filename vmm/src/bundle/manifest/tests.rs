@@ -28,6 +28,9 @@ vcpus = 2
 entry = [0x1_0000, "0x20000"]
 affinity = [3, 1]
 restart = "on-failure"
+storage = "64KiB"
+autostart = false
+capabilities = ["log", "control"]
 
 [[vm]]
 name = "board"
@@ -73,6 +76,9 @@ fn reads_every_key() {
     assert!(small.args.is_empty() && small.files.is_empty());
     assert_eq!((&*small.entry, small.restart), (&[0x1_0000, 0x2_0000][..], Restart::OnFailure));
     assert_eq!(small.affinity.unwrap().cores, 0b1010);
+    assert_eq!((hello.storage, small.storage), (DEFAULT_STORAGE, 64 << 10));
+    assert_eq!((hello.autostart, hello.capabilities), (true, Capabilities(0)));
+    assert_eq!((small.autostart, small.capabilities), (false, Capabilities(0b11)));
     assert_eq!((board.machine, board.memory, board.vcpus), (Machine::Virt, 256 << 30, 8));
     assert_eq!(board.restart, Restart::Always);
 }
@@ -97,7 +103,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, memory, vcpus, entry, args, priority, affinity, restart, files",
+         name, machine, image, memory, vcpus, entry, args, priority, affinity, restart, storage, autostart, capabilities, files",
     );
 }
 
@@ -135,6 +141,40 @@ fn names_are_short_plain_and_unique() {
     assert!(error(&format!("[[vm]]\nname = \"{}\"", "x".repeat(32))).ends_with(rule));
     let twice = format!("{0}{0}", with(""));
     check(&twice, "8: vm 'a': name = \"a\": another VM has this name already");
+}
+
+#[test]
+fn storage_has_a_range() {
+    for good in ["0KiB", "4KiB", "256MiB"] {
+        assert!(Manifest::parse(&with(&format!("storage = \"{good}\""))).is_ok(), "{good}");
+    }
+    for bad in ["2KiB", "257MiB"] {
+        let problem = "must be from 0KiB to 256MiB, in steps of 4KiB";
+        check(&with(&format!("storage = \"{bad}\"")), &format!("2: vm 'a': storage = \"{bad}\": {problem}"));
+    }
+}
+
+#[test]
+fn capabilities_have_names() {
+    let all = Manifest::parse(&with("capabilities = [\"messages\", \"log\", \"control\"]")).unwrap();
+    assert_eq!(all.vms[0].capabilities, Capabilities(0b111));
+    let rule = "must be \"control\", \"log\" or \"messages\"";
+    check(
+        &with("capabilities = [\"log\", \"root\"]"),
+        &format!("2: vm 'a': capabilities = \"root\": {rule}"),
+    );
+    check(
+        &with("capabilities = \"log\""),
+        "2: vm 'a': capabilities = \"log\": must be an array of strings, as in [\"log\"]",
+    );
+}
+
+#[test]
+fn one_vm_starts_by_itself() {
+    check(&with("autostart = \"no\""), "2: vm 'a': autostart = \"no\": must be true or false");
+    check(&with("autostart = false"), "1: no virtual machine starts by itself: all have autostart = false");
+    let two = with("autostart = false") + "[[vm]]\nname = \"b\"\nimage = \"i\"\nmemory = \"1MiB\"\n";
+    assert_eq!(Manifest::parse(&two).unwrap().vms.iter().filter(|vm| vm.autostart).count(), 1);
 }
 
 #[test]
