@@ -13,6 +13,7 @@ pub mod paths;
 pub mod progress;
 pub mod qemu;
 pub mod run;
+pub mod serial;
 pub mod session;
 pub mod setup;
 pub mod size;
