@@ -93,7 +93,7 @@ impl Figure {
 impl Bench {
     /// Measures, and shows the figures.
     pub fn execute(&self) -> Result<u8> {
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Programs)?;
         let products = build::build(Profile::Release, build::Scope::Everything)?;
         let cpus = self.cpu.map_or(vec![Cpu::CortexA72, Cpu::Max], |cpu| vec![cpu]);
         println!("{:<20} {:>10} {:<12} {:<10} {:>9}", "figure", "value", "unit", "cpu", "reach");

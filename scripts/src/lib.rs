@@ -11,6 +11,7 @@ pub mod console;
 pub mod failure;
 pub mod paths;
 pub mod progress;
+pub mod python;
 pub mod qemu;
 pub mod run;
 pub mod serial;

@@ -84,7 +84,7 @@ impl Run {
         }
         // A wrong board is to be told before anything is installed or built.
         self.command(&products, Path::new(""))?;
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Programs)?;
         build::build(profile, build::Scope::Images)?;
         if self.program.is_empty() && self.is_typed() {
             eprintln!("{}", terminal::HELP);

@@ -91,7 +91,7 @@ impl Counts {
 impl Test {
     /// Runs what the filter selects.
     pub fn execute(&self) -> Result<u8> {
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Tests)?;
         let mut total = Counts::default();
         for step in self.steps()? {
             total += step.run()?;
