@@ -1,6 +1,7 @@
 //! `cargo xtask run`: boots a script, a manifest or a bundle.
 
 use crate::bundle::{Draft, readable};
+use crate::device::ANNOUNCED;
 use crate::failure::Failure;
 use crate::paths::{Products, Profile};
 use crate::qemu::{Board, shell_line};
@@ -144,7 +145,7 @@ impl Run {
         let timeout = self.timeout.map(Duration::from_secs);
         let Some(kind) = &self.serial else { return session::interactive(command, timeout) };
         let line = Line::open(kind)?;
-        eprintln!("serial port: {}", line.name()?);
+        eprintln!("{ANNOUNCED}{}", line.name()?);
         session::serial(command, timeout, line)
     }
 

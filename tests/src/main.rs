@@ -15,9 +15,12 @@ mod interrupts;
 mod isolation;
 mod lifecycle;
 mod machine;
+mod mpremote;
 mod process;
 mod python;
 mod repl;
+mod serial;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -39,8 +42,10 @@ fn main() -> ExitCode {
         isolation::tests(),
         lifecycle::tests(),
         machine::tests(),
+        mpremote::tests(),
         python::tests(),
         repl::tests(),
+        serial::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
