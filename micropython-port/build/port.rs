@@ -16,6 +16,7 @@ const EXTMOD: &[&str] = &[
     "machine_timer",
     "modasyncio",
     "modbinascii",
+    "modcryptolib",
     "moddeflate",
     "modframebuf",
     "modhashlib",
@@ -109,7 +110,7 @@ const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_ch
 /// Describes the port.
 pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Program<'a>> {
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for input in ["src", "build", "manifest.py"] {
+    for input in ["src", "build", "modules", "manifest.py"] {
         println!("cargo:rerun-if-changed={}", port.join(input).display());
     }
     Ok(Program {

@@ -9,6 +9,7 @@
 #include "py/lexer.h"
 #include "py/mphal.h"
 #include "py/objlist.h"
+#include "py/persistentcode.h"
 #include "py/runtime.h"
 #include "shared/readline/readline.h"
 #include "shared/runtime/gchelper.h"
@@ -54,12 +55,29 @@ static void set_script_directory(const char *script) {
     mp_obj_list_store(mp_sys_path, MP_OBJ_NEW_SMALL_INT(0), mp_obj_new_str_via_qstr(script, length));
 }
 
+static bool is_bytecode(const char *script) {
+    const char *dot = strrchr(script, '.');
+    return dot != NULL && strcmp(dot, ".mpy") == 0;
+}
+
+static void execute_bytecode(qstr name) {
+    mp_module_context_t *context = m_new_obj(mp_module_context_t);
+    context->module.globals = mp_globals_get();
+    mp_compiled_module_t module = {.context = context};
+    mp_raw_code_load_file(name, &module);
+    mp_call_function_0(mp_make_function_from_proto_fun(module.rc, context, NULL));
+}
+
 static void execute(const char *script) {
     qstr name = qstr_from_str(script);
-    mp_lexer_t *lexer = mp_lexer_new_from_file(name);
     mp_store_global(MP_QSTR___file__, MP_OBJ_NEW_QSTR(name));
     mp_hal_set_interrupt_char(CHAR_CTRL_C);
-    mp_parse_compile_execute(lexer, MP_PARSE_FILE_INPUT, mp_globals_get(), mp_locals_get());
+    if (is_bytecode(script)) {
+        execute_bytecode(name);
+    } else {
+        mp_lexer_t *lexer = mp_lexer_new_from_file(name);
+        mp_parse_compile_execute(lexer, MP_PARSE_FILE_INPUT, mp_globals_get(), mp_locals_get());
+    }
 }
 
 static void call_atexit(void) {

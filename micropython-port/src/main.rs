@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+mod crypto;
 mod float;
 
 guest_rt::entry!(main, other);

@@ -20,14 +20,14 @@
 
 // What the interpreter's own bookkeeping may use of a stack besides.
 #define STACK_RESERVE (4 * 1024)
-// How long a vCPU takes at most from the end of its thread to its readiness for another, at a time.
-#define PATIENCE_NS (50 * 1000)
+// How long a new thread waits for a vCPU, and how often it looks.
+#define PATIENCE_NS (20 * 1000 * 1000)
+#define LOOK_NS (50 * 1000)
 
 typedef struct {
     void *(*entry)(void *); // NULL: the vCPU is idle
     void *argument;
     mp_uint_t id;
-    bool finishing;
     // As it was when the thread last gave the interpreter's lock away: the collector looks there. SP is 0 if it
     // never had it.
     uintptr_t registers[REGISTERS];
@@ -75,21 +75,33 @@ void mp_thread_start(void) {
 }
 
 void mp_thread_finish(void) {
-    threads[this_vcpu()].finishing = true;
 }
 
-// A vCPU whose thread has given the lock away for the last time is idle in a moment.
-static thread_t *idle_thread(void) {
+static thread_t *find_idle(void) {
     size_t count = hv_vcpu_count();
     for (size_t i = MAIN + 1; i < count; i++) {
-        while (threads[i].finishing && !is_idle(&threads[i])) {
-            hv_wait_until(hv_nanoseconds() + PATIENCE_NS);
-        }
         if (is_idle(&threads[i])) {
             return &threads[i];
         }
     }
-    mp_raise_OSError(MP_EAGAIN);
+    return NULL;
+}
+
+// A thread may be about to end when the program thinks that it has: it gets some time for that.
+static thread_t *idle_thread(void) {
+    uint64_t deadline = hv_nanoseconds() + PATIENCE_NS;
+    for (;;) {
+        thread_t *thread = find_idle();
+        if (thread != NULL) {
+            return thread;
+        }
+        if (hv_vcpu_count() == 1 || hv_nanoseconds() >= deadline) {
+            mp_raise_OSError(MP_EAGAIN);
+        }
+        MP_THREAD_GIL_EXIT();
+        hv_wait_until(hv_nanoseconds() + LOOK_NS);
+        MP_THREAD_GIL_ENTER();
+    }
 }
 
 mp_uint_t mp_thread_create(void *(*entry)(void *), void *argument, size_t *stack_size) {
@@ -97,7 +109,6 @@ mp_uint_t mp_thread_create(void *(*entry)(void *), void *argument, size_t *stack
     *stack_size = HV_STACK_SPACING - STACK_RESERVE;
     thread->argument = argument;
     thread->id = ++last_id;
-    thread->finishing = false;
     __atomic_store_n(&thread->entry, entry, __ATOMIC_RELEASE);
     hv_wake(thread - threads);
     return thread->id;
@@ -134,7 +145,7 @@ void port_threads_stop(void) {
     for (size_t i = MAIN + 1; i < count; i++) {
         while (!is_idle(&threads[i])) {
             hv_wake(i);
-            hv_wait_until(hv_nanoseconds() + PATIENCE_NS);
+            hv_wait_until(hv_nanoseconds() + LOOK_NS);
         }
     }
     __atomic_store_n(&stopping, false, __ATOMIC_RELEASE);

@@ -74,7 +74,7 @@ static bool path_resolve(const vfs_t *self, const char *text, path_t *path) {
 static path_t path_of(const vfs_t *self, mp_obj_t text) {
     path_t path;
     if (!path_resolve(self, mp_obj_str_get_str(text), &path)) {
-        mp_raise_OSError(HV_ENAMETOOLONG);
+        mp_raise_OSError(MP_ENAMETOOLONG);
     }
     return path;
 }

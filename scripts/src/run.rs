@@ -1,6 +1,7 @@
 //! `cargo xtask run`: boots a script, a manifest or a bundle.
 
 use crate::bundle::{Draft, readable};
+use crate::bytecode::Compiler;
 use crate::device::ANNOUNCED;
 use crate::failure::Failure;
 use crate::paths::{Products, Profile};
@@ -34,6 +35,9 @@ pub struct Run {
     /// Make the console a serial port for other programs: tcp:PORT (0 for any) or pty
     #[arg(long, value_name = "PORT")]
     serial: Option<Kind>,
+    /// Compile Python files to bytecode first: the VM starts without compiling them
+    #[arg(long)]
+    mpy: bool,
     /// Build with debug assertions
     #[arg(long)]
     debug: bool,
@@ -90,7 +94,8 @@ impl Run {
         if self.program.is_empty() && self.is_typed() {
             eprintln!("{}", terminal::HELP);
         }
-        match &input {
+        let work = tempfile::tempdir().context("cannot make a temporary directory")?;
+        match &self.compiled(input, &products, work.path())? {
             Input::Ready(path) => self.boot(&products, path),
             Input::Draft(draft) => {
                 let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
@@ -117,6 +122,20 @@ impl Run {
                 "{program}: what is it? A script ends in .py, a manifest in .toml, a bundle in .tar"
             ))
             .into()),
+        }
+    }
+
+    /// What to boot, with bytecode in place of Python if the user wants that.
+    fn compiled(&self, input: Input, products: &Products, directory: &Path) -> Result<Input> {
+        match input {
+            Input::Ready(_) if self.mpy => {
+                Err(Failure::bad_input("--mpy: a bundle is passed on as it is").into())
+            }
+            Input::Draft(draft) if self.mpy => {
+                let compiler = Compiler { program: &products.mpy_cross(), directory };
+                Ok(Input::Draft(draft.compiled(&compiler)?))
+            }
+            input => Ok(input),
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct Vm {
     machine: String,
     vcpus: u32,
     restart: String,
+    storage: String,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -41,6 +42,7 @@ impl Vm {
             machine: "tiny".into(),
             vcpus: 1,
             restart: "never".into(),
+            storage: "1MiB".into(),
             files: vec![],
         }
     }
@@ -80,6 +82,11 @@ impl Vm {
         Self { restart: policy.into(), ..self }
     }
 
+    /// Has this much room for files.
+    pub(crate) fn storage(self, storage: &str) -> Self {
+        Self { storage: storage.into(), ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -88,9 +95,9 @@ impl Vm {
 
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
-        let Self { name, image, memory, args, priority, machine, vcpus, restart, .. } = self;
+        let Self { name, image, memory, args, priority, machine, vcpus, restart, storage, .. } = self;
         let head = format!(
-            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\n"
+            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\nstorage = {storage:?}\n"
         );
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }

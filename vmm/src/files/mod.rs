@@ -1,8 +1,8 @@
 //! The file system of a VM: directories and files in memory, and below them the files that the VM was given,
 //! which are read where they lie.
 //!
-//! All that a guest writes, and what is needed to find it, is in pages of a [`Store`] with a limit. Nothing here
-//! knows guest memory: data goes in and out by pieces, through closures.
+//! All that a guest writes, and what is needed to find it, is in pages, of which there is a limited number.
+//! Nothing here knows guest memory: data goes in and out by pieces, through closures.
 
 mod node;
 mod open;

@@ -4,7 +4,7 @@ use super::{
     store::{Full, NONE, PageNumber, Plain, Store},
     tree::Tree,
 };
-use tinyvmm_abi::files::{KIND_DIRECTORY, NAME_MAX};
+use tinyvmm_abi::files::{KIND_DIRECTORY, NAME_SIZE};
 
 /// Number of a file or directory.
 pub(super) type NodeId = u32;
@@ -41,7 +41,7 @@ pub(super) struct Node {
     /// The content of another file.
     pub(super) content: Tree,
     name_length: u32,
-    name: [u8; NAME_MAX + 1],
+    name: [u8; NAME_SIZE],
 }
 
 impl Node {
@@ -59,7 +59,7 @@ impl Node {
             rom_start: 0,
             content: Tree::EMPTY,
             name_length: 0,
-            name: [0; NAME_MAX + 1],
+            name: [0; NAME_SIZE],
         }
     }
 
@@ -76,14 +76,17 @@ impl Node {
         self.name.get(..length).unwrap_or_default()
     }
 
-    /// Gives it a name of at most [`NAME_MAX`] bytes, filled up with NULs.
+    /// Gives it a name of fewer than [`NAME_SIZE`] bytes, filled up with NULs.
     pub(super) fn set_name(&mut self, name: &[u8]) {
-        self.name = core::array::from_fn(|index| name.get(index).copied().unwrap_or(0));
+        self.name = [0; NAME_SIZE];
+        if let Some(place) = self.name.get_mut(..name.len()) {
+            place.copy_from_slice(name);
+        }
         self.name_length = u32::try_from(name.len()).unwrap_or(0);
     }
 
     /// The name with the NULs after it.
-    pub(super) fn padded_name(&self) -> [u8; NAME_MAX + 1] {
+    pub(super) fn padded_name(&self) -> [u8; NAME_SIZE] {
         self.name
     }
 
@@ -102,7 +105,7 @@ impl Node {
 type NodePage = [Node; NODES_PER_PAGE];
 const NODES_PER_PAGE: usize = super::store::PAGE_SIZE / size_of::<Node>();
 
-// SAFETY: integers and arrays of them, without padding; the page is large enough.
+// SAFETY: structures of integers and arrays of them; the page is large enough.
 unsafe impl Plain for NodePage {}
 
 /// All files and directories.

@@ -3,8 +3,9 @@
 use super::{
     Error, FileSystem, PAGE, Place,
     node::{Node, NodeId, ROOT, UNLINKED},
-    store::{Bytes, NONE, PAGE_SIZE},
+    store::{Bytes, NONE},
 };
+use core::ops::Range;
 use tinyvmm_abi::files::{
     Entry, KIND_FILE, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE,
     SEEK_CUR, SEEK_END, SEEK_SET, SIZE_MAX,
@@ -21,10 +22,10 @@ pub(super) struct Open {
 }
 
 /// What is read where nothing was written.
-static ZEROS: Bytes = [0; PAGE_SIZE];
+static ZEROS: [u8; 64] = [0; 64];
 
 /// Page of a position, place in it, and how much of `len` bytes is in that page.
-fn piece(position: u64, len: u64) -> (u64, core::ops::Range<usize>) {
+fn piece(position: u64, len: u64) -> (u64, Range<usize>) {
     let start = position % PAGE;
     let end = PAGE.min(start + len);
     let place = |offset: u64| usize::try_from(offset).unwrap_or(0);
@@ -105,9 +106,10 @@ impl FileSystem {
             let mut done = 0;
             while done < count {
                 let (page, place) = piece(open.position + done, count - done);
-                let page = self.store.get::<Bytes>(node.content.find(&self.store, page)).unwrap_or(&ZEROS);
-                done += place.len() as u64;
-                each(&page[place]);
+                let page = self.store.get::<Bytes>(node.content.find(&self.store, page));
+                let bytes = page.map_or(&ZEROS[..place.len().min(ZEROS.len())], |page| &page[place]);
+                done += bytes.len() as u64;
+                each(bytes);
             }
         }
         self.open_mut(number)?.position += count;

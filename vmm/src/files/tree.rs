@@ -3,8 +3,9 @@
 
 use super::store::{Full, Index, NONE, PageNumber, Store};
 
-/// Pages that a page of numbers leads to.
-const FANOUT: u64 = 1024;
+/// Pages that a page of numbers leads to, as a power of two.
+const FANOUT_BITS: u32 = 10;
+const FANOUT: u64 = 1 << FANOUT_BITS;
 
 /// The pages of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +18,12 @@ pub(super) struct Tree {
 
 /// Pages with data below a page at this height.
 fn capacity(height: u32) -> u64 {
-    FANOUT.saturating_pow(height)
+    1 << (FANOUT_BITS * height)
 }
 
 /// Where at this height the way to page `index` goes on. The remainder is below [`FANOUT`].
 fn slot(index: u64, height: u32) -> usize {
-    usize::try_from(index / capacity(height - 1) % FANOUT).unwrap_or(0)
+    usize::try_from(index >> (FANOUT_BITS * (height - 1)) & (FANOUT - 1)).unwrap_or(0)
 }
 
 impl Tree {
@@ -95,7 +96,7 @@ fn make_child(store: &mut Store, number: PageNumber, slot: usize) -> Result<Page
 fn cut(store: &mut Store, number: PageNumber, height: u32, kept: u64) -> PageNumber {
     if number != NONE && height > 0 {
         let below = capacity(height - 1);
-        for place in kept / below..FANOUT {
+        for place in kept >> (FANOUT_BITS * (height - 1))..FANOUT {
             let slot = slot(place * below, height);
             let left = cut(store, child(store, number, slot), height - 1, kept.saturating_sub(place * below));
             set_child(store, number, slot, left);

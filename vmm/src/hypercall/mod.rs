@@ -156,7 +156,7 @@ pub(crate) mod tests {
         let vm = vm();
         put(&vm, 0x100, b"/a/dir/dir/b");
         let call = |args: &[u64]| call_with(&vm, args);
-        let (a, b) = ([0x100, 2], [0x107, 4]);
+        let (a, b) = ([0x100, 2], [0x106, 4]);
         assert_eq!(call(&[FILE_OPEN, a[0], a[1], OPEN_READ]), -abi::ENOENT);
         assert_eq!(call(&[FILE_OPEN, a[0], a[1], OPEN_READ | OPEN_WRITE | OPEN_CREATE]), 0);
         assert_eq!(call(&[FILE_WRITE, 0, 0, RAM]), 14 << 12, "the quota is 16 pages");

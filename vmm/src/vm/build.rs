@@ -30,6 +30,7 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 use tinyvmm_abi::{
     ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
+    files::NAME_MAX,
     virt::{GICC_BASE, GICC_SIZE, GICD_BASE, MEMORY_BASE},
 };
 
@@ -65,7 +66,12 @@ impl fmt::Display for BuildError {
                 )
             }
             Reason::Rom(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
-            Reason::Files(error) => write!(f, "tinyvmm.toml: vm '{vm}': files: {error:?}"),
+            Reason::Files(files::Error::NoSpace) => {
+                write!(f, "tinyvmm.toml: vm '{vm}': files: not enough memory")
+            }
+            Reason::Files(_) => {
+                write!(f, "tinyvmm.toml: vm '{vm}': files: a name has more than {NAME_MAX} bytes")
+            }
             Reason::Frames(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
             Reason::Map(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
             Reason::Bus(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
