@@ -61,9 +61,10 @@ impl Desk {
         Ok(command)
     }
 
-    /// Runs the tool.
+    /// Runs the tool. It shows the board's line ends as they are.
     fn mpremote(&self, words: &[&str]) -> Result<Console> {
-        run(self.command(words)?)
+        let Console { output, code } = run(self.command(words)?)?;
+        Ok(Console { output: output.replace("\r\n", "\n"), code })
     }
 
     /// Runs the tool, which must not fail.
@@ -134,7 +135,7 @@ fn resets() -> Result<()> {
 
 fn tells_free_space() -> Result<()> {
     let console = Desk::new()?.succeeds(&["df"])?;
-    let root = |line: &str| line.ends_with('/') && line.contains('%');
+    let root = |line: &str| line.split_whitespace().last() == Some("/");
     console.shows("mounted on")?.check(console.output.lines().any(root), "no root directory").map(drop)
 }
 
@@ -148,9 +149,9 @@ fn installs_packages() -> Result<()> {
     desk.succeeds(&["fs", "ls", "lib/thing"])?.shows("__init__.py").map(drop)
 }
 
-/// The prompt needs a terminal to read keys from; Ctrl-] leaves.
+/// The prompt needs a terminal to read keys from, and a serial port with a file descriptor; Ctrl-] leaves.
 fn opens_the_prompt() -> Result<()> {
-    let desk = Desk::new()?;
+    let desk = Desk::with(serial::start("pty", &[])?)?;
     let mut terminal = Terminal::run(desk.command(&["repl"])?)?;
     terminal.expects(">>> ")?.types("6 * 7\r")?.expects("\n42\r\n>>> ")?.types("\x1d")?;
     terminal.ends_with(0)
