@@ -1,13 +1,17 @@
 //! MicroPython's own test suite, run by upstream's own program on a VM that it takes for a board.
 //!
-//! Each directory of tests has a VM to itself. What is not run stands in [`SKIPS`] with its reason, and nowhere else:
+//! Each directory of tests has a VM to itself. What is not run stands in `tests/micropython-skips.toml` with its reason, and nowhere else:
 //! a test that skips itself without being listed there is a failure.
 
+mod outcome;
+mod skips;
+
 use crate::device::Device;
-use crate::paths::{root, target_dir};
+use crate::paths::target_dir;
 use crate::{progress, python, upstream};
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Result};
+use outcome::{Outcome, difference};
+use skips::Skips;
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
@@ -19,13 +23,26 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-/// The list of tests that are not run, below the root.
-pub const SKIPS: &str = "tests/micropython-skips.toml";
 /// What the names of these tests begin with for `cargo xtask test FILTER`.
 const PREFIX: &str = "micropython::";
 /// The directories, those that take long first.
-const DIRECTORIES: [&str; 10] =
-    ["extmod", "basics", "thread", "float", "micropython", "misc", "io", "import", "stress", "unicode"];
+const DIRECTORIES: [&str; 11] = [
+    "extmod",
+    "basics",
+    BENCHMARKS,
+    "thread",
+    "float",
+    "micropython",
+    "misc",
+    "io",
+    "import",
+    "stress",
+    "unicode",
+];
+/// The directory of benchmarks, which have a program of their own: here they only have to give the right results.
+const BENCHMARKS: &str = "perf_bench";
+/// How fast and how large the benchmarks take the board for: each has parameters for these, and runs for moments.
+const SIZE: [&str; 2] = ["100", "100"];
 /// Directories whose tests read files beside them.
 const WITH_FILES: [&str; 3] = ["import", "io", "unicode"];
 /// Emulators that run at a time: each wants a core.
@@ -39,59 +56,6 @@ image = \"micropython.elf\"
 memory = \"8MiB\"
 vcpus = 8
 ";
-
-/// Tests that are not run.
-#[derive(Debug, Deserialize)]
-struct Skips {
-    skip: Vec<Skip>,
-}
-
-/// Some of them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Skip {
-    /// For people.
-    #[serde(rename = "reason")]
-    _reason: String,
-    /// Names below upstream's `tests/`; `*` stands for anything.
-    tests: Vec<String>,
-}
-
-impl Skips {
-    fn read() -> Result<Self> {
-        let path = root().join(SKIPS);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{SKIPS} is wrong"))
-    }
-
-    fn patterns(&self) -> impl Iterator<Item = &String> {
-        self.skip.iter().flat_map(|skip| &skip.tests)
-    }
-
-    fn contains(&self, test: &str) -> bool {
-        self.patterns().any(|pattern| matches(pattern, test))
-    }
-
-    /// A pattern that no test matches is left from another version.
-    fn check(&self, tests: &Path) -> Result<()> {
-        let all: Vec<String> =
-            DIRECTORIES.iter().map(|name| names(tests, name)).collect::<Result<Vec<_>>>()?.concat();
-        match self.patterns().find(|pattern| !all.iter().any(|test| matches(pattern, test))) {
-            Some(pattern) => bail!("{SKIPS}: {pattern}: there is no such test"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether `pattern`, in which `*` stands for anything, means `name`.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            name.char_indices().any(|(at, _)| matches(rest, &name[at..])) || matches(rest, "")
-        }),
-    }
-}
 
 /// The tests of a directory, as upstream calls them.
 fn names(tests: &Path, directory: &str) -> Result<Vec<String>> {
@@ -177,7 +141,9 @@ impl Suite {
         progress::run("copying MicroPython's tests", &mut copy)?;
         fs::write(directory.path().join("board.toml"), MANIFEST)?;
         let suite = Self { directory, skips: Skips::read()? };
-        suite.skips.check(&suite.tests())?;
+        let all: Vec<Vec<String>> =
+            DIRECTORIES.iter().map(|name| names(&suite.tests(), name)).collect::<Result<_>>()?;
+        suite.skips.check(&all.concat())?;
         Ok(suite)
     }
 
@@ -222,41 +188,52 @@ impl Suite {
     /// Runs the tests; those that fail, once more on another board: upstream's program gives up when a test says
     /// nothing for ten seconds, which happens where the machine has much else to do.
     fn attempt(&self, directory: &str, wanted: &BTreeSet<String>) -> Result<Outcome> {
-        let mut outcome = self.run_tests(directory, wanted)?;
+        let mut outcome = self.run_on_board(directory, wanted)?;
         let failed: BTreeSet<String> = wanted.difference(&outcome.passed).cloned().collect();
         if !failed.is_empty() {
-            let second = self.run_tests(directory, &failed)?;
+            let second = self.run_on_board(directory, &failed)?;
             outcome.passed.extend(second.passed);
             outcome.complaints = second.complaints;
         }
         Ok(outcome)
     }
 
-    fn run_tests(&self, directory: &str, wanted: &BTreeSet<String>) -> Result<Outcome> {
+    /// Runs tests of a directory on a fresh board.
+    fn run_on_board(&self, directory: &str, wanted: &BTreeSet<String>) -> Result<Outcome> {
         let board = self.board()?;
         if WITH_FILES.contains(&directory) {
             self.copy_files(directory, &board)?;
         }
+        match directory {
+            BENCHMARKS => self.run_benchmarks(&board, wanted),
+            _ => self.run_tests(&board, wanted),
+        }
+    }
+
+    fn run_tests(&self, board: &Device, wanted: &BTreeSet<String>) -> Result<Outcome> {
         let results = tempfile::tempdir()?;
         let mut command = self.python("run-tests.py")?;
         command.args(["-t", board.name(), "-r"]).arg(results.path()).args(wanted);
         let output = command.output().context("cannot run upstream's tests")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let mut outcome = Outcome::of(&said);
+        let mut outcome = Outcome::of_tests(&String::from_utf8_lossy(&output.stdout));
         for test in &outcome.failed {
             outcome.complaints += &difference(results.path(), test);
         }
-        if !said.contains(" tests performed ") {
-            outcome.complaints += &format!("{said}{errors}the tests broke off\n");
-        }
-        Ok(outcome)
+        Ok(outcome.with_errors(&output.stderr))
+    }
+
+    fn run_benchmarks(&self, board: &Device, wanted: &BTreeSet<String>) -> Result<Outcome> {
+        let mut command = self.python("run-perfbench.py")?;
+        command.args(["-p", "-a", "1", "-d", board.name()]).args(SIZE).args(wanted);
+        let output = command.output().context("cannot run upstream's benchmarks")?;
+        let outcome = Outcome::of_benchmarks(&String::from_utf8_lossy(&output.stdout));
+        Ok(outcome.with_errors(&output.stderr))
     }
 
     /// A program of upstream's tests, in their directory.
     fn python(&self, program: &str) -> Result<Command> {
         let mut command = Command::new(python::program("python")?);
-        command.args(["-B", program]).current_dir(self.tests()).env("PYTHONHASHSEED", "0");
+        command.args(["-B", program]).current_dir(self.tests());
         Ok(command)
     }
 
@@ -280,78 +257,5 @@ impl Suite {
         let mut command = Command::new(python::program("mpremote")?);
         command.args(["connect", board.name(), "fs", "cp", "-r"]).args(names).arg(":").current_dir(path);
         progress::run("copying files to the VM", &mut command).map(drop)
-    }
-}
-
-/// What upstream's program said.
-#[derive(Debug, Default)]
-struct Outcome {
-    passed: BTreeSet<String>,
-    failed: Vec<String>,
-    complaints: String,
-}
-
-impl Outcome {
-    fn of(said: &str) -> Self {
-        let mut outcome = Self::default();
-        for line in said.lines() {
-            let mut words = line.split_whitespace();
-            match (words.next(), words.next()) {
-                (Some("pass"), Some(test)) => drop(outcome.passed.insert(test.to_owned())),
-                (Some("FAIL"), Some(test)) => outcome.failed.push(test.to_owned()),
-                (Some("skip"), Some(test)) => {
-                    outcome.complaints += &format!("{test} is skipped, but not listed in {SKIPS}\n");
-                }
-                _ => {}
-            }
-        }
-        outcome
-    }
-}
-
-/// What the test printed and should have printed, where upstream's program has left them.
-fn difference(results: &Path, test: &str) -> String {
-    let file = |extension: &str| results.join(format!("{}.{extension}", test.replace('/', "_")));
-    let mut diff = Command::new("diff");
-    diff.args(["-u", "--label", "expected", "--label", test]).args([file("exp"), file("out")]);
-    let shown = diff.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let printed = || String::from_utf8_lossy(&fs::read(file("out")).unwrap_or_default()).into_owned();
-    let shown = shown.ok().filter(|text| !text.is_empty()).unwrap_or_else(printed);
-    format!("FAIL {test}\n{shown}\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match() {
-        for (pattern, name, expected) in [
-            ("a/b.py", "a/b.py", true),
-            ("a/b.py", "a/bc.py", false),
-            ("a/*.py", "a/b.py", true),
-            ("a/ssl_*", "a/ssl_x.py", true),
-            ("*", "a", true),
-            ("a*", "a", true),
-            ("a/*_x.py", "a/b_x.py", true),
-            ("a/*_x.py", "a/b_y.py", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn upstreams_words_are_understood() {
-        let said = "platform=tinyvmm\npass  a/b.py \nFAIL  a/c.py \nskip  a/d.py\n3 tests performed (9)\n1 tests passed\n";
-        let outcome = Outcome::of(said);
-        assert_eq!(outcome.passed, BTreeSet::from(["a/b.py".to_owned()]));
-        assert_eq!(outcome.failed, ["a/c.py"]);
-        assert!(outcome.complaints.starts_with("a/d.py is skipped"), "{}", outcome.complaints);
-    }
-
-    #[test]
-    fn every_skip_has_a_reason() {
-        let skips = Skips::read().unwrap();
-        assert!(skips.skip.iter().all(|skip| skip._reason.len() > 10 && !skip.tests.is_empty()));
     }
 }
