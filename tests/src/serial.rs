@@ -16,7 +16,7 @@ use crate::process::{file, run, xtask};
 use crate::test;
 
 /// Longest time to wait for bytes or for the end.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const CTRL_A: u8 = 1;
 const CTRL_B: u8 = 2;
