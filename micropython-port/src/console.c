@@ -20,14 +20,46 @@ static struct {
     uint64_t since; // when the first of them was written
 } output;
 
+// Input is fetched in pieces, so that a file that comes in does not cost an exit a byte.
+static struct {
+    uint8_t bytes[256];
+    size_t next;
+    size_t end;
+    size_t interrupts; // how many of the bytes that are left are Ctrl-C
+} input;
+
 static bool input_flag(uint32_t flag) {
     const volatile HV_InfoPage *info = (const volatile HV_InfoPage *)HV_INFO_PAGE_BASE;
     return info->console_flags & flag;
 }
 
-// Reads a byte at a time, so that the hypervisor's flags always speak of all that is not yet read.
+static bool input_waits(void) {
+    return input.next != input.end || input_flag(HV_CONSOLE_INPUT);
+}
+
+static bool interrupt_waits(void) {
+    return input.interrupts != 0 || input_flag(HV_CONSOLE_INTERRUPT);
+}
+
+static void fetch_input(void) {
+    int64_t count = hv_console_read(input.bytes, sizeof(input.bytes));
+    input.next = 0;
+    input.end = count < 0 ? 0 : count;
+    for (size_t i = 0; i < input.end; i++) {
+        input.interrupts += input.bytes[i] == CHAR_CTRL_C;
+    }
+}
+
 static bool read_byte(uint8_t *byte) {
-    return hv_console_read(byte, 1) == 1;
+    if (input.next == input.end) {
+        fetch_input();
+    }
+    if (input.next == input.end) {
+        return false;
+    }
+    *byte = input.bytes[input.next++];
+    input.interrupts -= *byte == CHAR_CTRL_C;
+    return true;
 }
 
 // Drops what was typed before the Ctrl-C, as a terminal does, and raises KeyboardInterrupt.
@@ -79,7 +111,7 @@ void mp_hal_flush(void) {
 
 // Upstream sets mp_interrupt_char while a program runs; at the prompt Ctrl-C is a byte like others.
 void mp_hal_poll(void) {
-    if (input_flag(HV_CONSOLE_INTERRUPT) && mp_interrupt_char == CHAR_CTRL_C) {
+    if (mp_interrupt_char == CHAR_CTRL_C && interrupt_waits()) {
         take_interrupt();
     }
     port_timer_poll();
@@ -92,7 +124,7 @@ int mp_hal_stdin_rx_chr(void) {
     for (;;) {
         uint8_t byte;
         mp_event_handle_nowait();
-        if (input_flag(HV_CONSOLE_INPUT) && read_byte(&byte)) {
+        if (input_waits() && read_byte(&byte)) {
             return byte;
         }
         mp_hal_flush();
@@ -112,7 +144,7 @@ int port_readline_chr(void) {
 
 uintptr_t mp_hal_stdio_poll(uintptr_t wanted) {
     uintptr_t ready = MP_STREAM_POLL_WR;
-    if (input_flag(HV_CONSOLE_INPUT)) {
+    if (input_waits()) {
         ready |= MP_STREAM_POLL_RD;
     }
     return ready & wanted;

@@ -4,6 +4,7 @@
 #include "py/mphal.h"
 #include "py/objexcept.h"
 #include "py/runtime.h"
+#include "shared/runtime/pyexec.h"
 
 #include "port.h"
 
@@ -44,9 +45,10 @@ uint8_t port_exit_code(void *exception_in) {
     return is_a(exception, &mp_type_KeyboardInterrupt) ? EXIT_INTERRUPTED : EXIT_UNCAUGHT;
 }
 
-// Upstream's REPL calls this after each input, with the exception that ended it or NULL.
+// Upstream's REPL calls this after each input, with the exception that ended it or NULL. In raw mode a tool is in
+// charge: there SystemExit starts Python anew, as on a board, and the tool goes on.
 void port_after_exec(void *exception) {
-    if (exception != NULL && is_a(MP_OBJ_FROM_PTR(exception), &mp_type_SystemExit)) {
+    if (pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL && exception != NULL && is_a(MP_OBJ_FROM_PTR(exception), &mp_type_SystemExit)) {
         port_exit(port_exit_code(exception));
     }
 }

@@ -2,9 +2,19 @@
 
 #include <math.h>
 
+#include "py/objint.h"
 #include "shared/timeutils/timeutils.h"
 
 MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(mp_time_localtime_obj);
+
+// time() gives a float, so gmtime() and localtime() have to take one: upstream's take whole numbers only.
+static mp_int_t port_whole_seconds(mp_obj_t seconds) {
+    if (mp_obj_is_float(seconds)) {
+        seconds = mp_obj_new_int_from_float(MICROPY_FLOAT_C_FUN(floor)(mp_obj_float_get(seconds)));
+    }
+    return mp_obj_get_int(seconds);
+}
+#define mp_obj_get_int port_whole_seconds
 
 // About 30 years: no sleep is longer.
 #define SLEEP_MAX_S (1e9)

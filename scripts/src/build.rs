@@ -50,7 +50,7 @@ const FLAT_LAYOUT: &str = "SECTIONS { . = 0x10000; .text : { *(.text*) *(.rodata
 impl Build {
     /// Builds everything and says how large it is.
     pub fn execute(&self) -> Result<u8> {
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Programs)?;
         let profile = if self.release { Profile::Release } else { Profile::Dev };
         let products = build(profile, Scope::Everything)?;
         println!("{}:", products.directory().display());

@@ -2,9 +2,11 @@
 
 use crate::bundle::{Draft, readable};
 use crate::bytecode::Compiler;
+use crate::device::ANNOUNCED;
 use crate::failure::Failure;
 use crate::paths::{Products, Profile};
 use crate::qemu::{Board, shell_line};
+use crate::serial::{Kind, Line};
 use crate::size::Size;
 use crate::{build, session, setup, terminal};
 use anyhow::{Context, Result, ensure};
@@ -30,6 +32,9 @@ pub struct Run {
     /// How much the hypervisor tells: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
     loglevel: Option<String>,
+    /// Make the console a serial port for other programs: tcp:PORT (0 for any) or pty
+    #[arg(long, value_name = "PORT")]
+    serial: Option<Kind>,
     /// Compile Python files to bytecode first: the VM starts without compiling them
     #[arg(long)]
     mpy: bool,
@@ -60,6 +65,7 @@ Examples:
   cargo xtask run images/hello.py a b              a script with two arguments
   cargo xtask run --timeout 10 --cpu max x.py      on another processor, for at most 10 s
   cargo xtask run images/demo.toml                 every VM of a manifest
+  cargo xtask run --serial tcp:4000                for mpremote connect socket://localhost:4000
   cargo xtask run --qemu-arg=-d --qemu-arg=int --qemu-arg=-D --qemu-arg=qemu.log x.py
 
 Exit codes: that of the VM (of several, the first that is not 0); 70 if a VM crashed; 101 if the hypervisor did;
@@ -83,9 +89,9 @@ impl Run {
         }
         // A wrong board is to be told before anything is installed or built.
         self.command(&products, Path::new(""))?;
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Programs)?;
         build::build(profile, build::Scope::Images)?;
-        if self.program.is_empty() && stdin().is_terminal() {
+        if self.program.is_empty() && self.is_typed() {
             eprintln!("{}", terminal::HELP);
         }
         let work = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -138,15 +144,28 @@ impl Run {
     }
 
     fn bootargs(&self) -> String {
-        let loglevel = self.loglevel.as_ref().map(|level| format!("loglevel={level}"));
-        let console = terminal::size().map(|(rows, columns)| format!("console={rows}x{columns}"));
+        // A program that reads the console takes every line for the guest's.
+        let quiet = self.serial.as_ref().map(|_| "error");
+        let loglevel = self.loglevel.as_deref().or(quiet).map(|level| format!("loglevel={level}"));
+        let size = if self.serial.is_none() { terminal::size() } else { None };
+        let console = size.map(|(rows, columns)| format!("console={rows}x{columns}"));
         // A program that types means every byte.
-        let escape = (!stdin().is_terminal()).then(|| "escape=off".to_owned());
+        let escape = (!self.is_typed()).then(|| "escape=off".to_owned());
         loglevel.into_iter().chain(console).chain(escape).collect::<Vec<_>>().join(" ")
     }
 
+    /// Whether there is a user at the keyboard.
+    fn is_typed(&self) -> bool {
+        self.serial.is_none() && stdin().is_terminal()
+    }
+
     fn boot(&self, products: &Products, bundle: &Path) -> Result<u8> {
-        session::interactive(self.command(products, bundle)?, self.timeout.map(Duration::from_secs))
+        let command = self.command(products, bundle)?;
+        let timeout = self.timeout.map(Duration::from_secs);
+        let Some(kind) = &self.serial else { return session::interactive(command, timeout) };
+        let line = Line::open(kind)?;
+        eprintln!("{ANNOUNCED}{}", line.name()?);
+        session::serial(command, timeout, line)
     }
 
     /// Leaves the bundle where the printed command finds it.

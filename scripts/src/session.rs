@@ -2,12 +2,14 @@
 
 use crate::console::{ExitFilter, Newlines};
 use crate::failure::Failure;
+use crate::serial::{self, Line, Outgoing};
 use crate::terminal::{Keys, RawMode, Typed};
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,14 +63,33 @@ enum Event {
 pub fn interactive(command: Command, timeout: Option<Duration>) -> Result<u8> {
     let deadline = Deadline::after(timeout);
     let raw = RawMode::enter()?;
-    let (mut qemu, stdin, stdout) = Qemu::start(command)?;
+    let (qemu, stdin, stdout) = Qemu::start(command)?;
     let (sender, events) = channel();
-    forward_output(stdout, sender.clone());
+    forward_output(stdout, sender.clone(), || {});
     forward_input(stdin, raw.as_ref().map(|_| Keys::default()), sender.clone());
     forward_signals(sender)?;
-    let mut screen = Screen::default();
+    follow(qemu, &events, deadline, Screen::new(Target::Terminal(Newlines::default())))
+}
+
+/// Runs `command` with its console on a serial port. Returns the exit code that the hypervisor gave.
+pub fn serial(command: Command, timeout: Option<Duration>, line: Line) -> Result<u8> {
+    let deadline = Deadline::after(timeout);
+    let (qemu, stdin, stdout) = Qemu::start(command)?;
+    let (sender, events) = channel();
+    let outgoing = Arc::new(Outgoing::default());
+    let reader = Arc::clone(&outgoing);
+    forward_output(stdout, sender.clone(), move || reader.wait_for_room());
+    let server = Arc::clone(&outgoing);
+    // An error means that QEMU is gone, or that nobody can connect: then the run goes on alone.
+    thread::spawn(move || serial::serve(&line, &server, stdin).is_ok());
+    forward_signals(sender)?;
+    follow(qemu, &events, deadline, Screen::new(Target::Serial(outgoing)))
+}
+
+/// Shows what comes, until the end.
+fn follow(mut qemu: Qemu, events: &Receiver<Event>, deadline: Deadline, mut screen: Screen) -> Result<u8> {
     loop {
-        match next_event(&events, deadline, screen.filter.is_waiting())? {
+        match next_event(events, deadline, screen.filter.is_waiting())? {
             None => screen.flush()?,
             Some(Event::Output(bytes)) => screen.show(&bytes)?,
             Some(Event::OutputEnded) => return screen.finish(qemu.wait()?),
@@ -111,7 +132,12 @@ fn next_event(events: &Receiver<Event>, deadline: Deadline, hold: bool) -> Resul
     }
 }
 
-fn forward_output(mut console: ChildStdout, events: Sender<Event>) {
+/// Sends what QEMU prints as events; `wait_for_room` says when more of it is welcome.
+fn forward_output(
+    mut console: ChildStdout,
+    events: Sender<Event>,
+    wait_for_room: impl Fn() + Send + 'static,
+) {
     thread::spawn(move || {
         // A read error means the same as the end: QEMU is gone. A send error means that nobody wants the output any more.
         let mut buffer = [0; 4096];
@@ -119,6 +145,7 @@ fn forward_output(mut console: ChildStdout, events: Sender<Event>) {
             if events.send(Event::Output(buffer[..count].to_vec())).is_err() {
                 return;
             }
+            wait_for_room();
         }
         let _ = events.send(Event::OutputEnded);
     });
@@ -162,14 +189,43 @@ fn forward_signals(events: Sender<Event>) -> Result<()> {
     Ok(())
 }
 
-/// Standard output, with the exit line taken out.
-#[derive(Default)]
+/// Whom the output is for.
+enum Target {
+    /// Standard output.
+    Terminal(Newlines),
+    /// Whoever has opened the serial port: every byte as it is.
+    Serial(Arc<Outgoing>),
+}
+
+impl Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match self {
+            Self::Serial(outgoing) => outgoing.put(bytes),
+            Self::Terminal(_) if stdout.is_terminal() => stdout.write_all(bytes)?,
+            Self::Terminal(newlines) => stdout.write_all(&newlines.convert(bytes))?,
+        }
+        stdout.flush()
+    }
+
+    fn finish(&mut self) {
+        if let Self::Serial(outgoing) = self {
+            outgoing.finish();
+        }
+    }
+}
+
+/// Where the output goes, with the exit line taken out.
 struct Screen {
     filter: ExitFilter,
-    newlines: Newlines,
+    target: Target,
 }
 
 impl Screen {
+    fn new(target: Target) -> Self {
+        Self { filter: ExitFilter::default(), target }
+    }
+
     fn show(&mut self, bytes: &[u8]) -> Result<()> {
         let passed = self.filter.feed(bytes);
         self.write(&passed)
@@ -181,22 +237,19 @@ impl Screen {
     }
 
     fn finish(mut self, status: ExitStatus) -> Result<u8> {
-        match std::mem::take(&mut self.filter).finish() {
+        let end = std::mem::take(&mut self.filter).finish();
+        if let Err(rest) = &end {
+            self.write(rest)?;
+        }
+        self.target.finish();
+        match end {
             Ok(code) => Ok(code),
-            Err(rest) => {
-                self.write(&rest)?;
-                bail!("the hypervisor stopped without saying why (QEMU: {status})")
-            }
+            Err(_) => bail!("the hypervisor stopped without saying why (QEMU: {status})"),
         }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut stdout = io::stdout().lock();
-        let written = match stdout.is_terminal() {
-            true => stdout.write_all(bytes),
-            false => stdout.write_all(&self.newlines.convert(bytes)),
-        };
-        written.and_then(|()| stdout.flush()).context("cannot write the output")
+        self.target.write(bytes).context("cannot write the output")
     }
 }
 
@@ -225,7 +278,7 @@ fn captured(command: Command, input: &[u8], timeout: Duration) -> Result<Capture
     let deadline = Deadline::after(Some(timeout));
     let (mut qemu, mut stdin, stdout) = Qemu::start(command)?;
     let (sender, events) = channel();
-    forward_output(stdout, sender);
+    forward_output(stdout, sender, || {});
     stdin.write_all(input).and_then(|()| stdin.flush()).context("cannot write to QEMU")?;
     let mut filter = ExitFilter::default();
     let mut output = Vec::new();

@@ -3,8 +3,8 @@
 use crate::apt::{Distribution, Rights};
 use crate::failure::{Failure, MISSING_TOOLS};
 use crate::toolchain::{Pinned, Toolchain};
-use crate::tools::{TOOLS, Tool};
-use crate::{progress, upstream};
+use crate::tools::{TEST_TOOLS, TOOLS, Tool};
+use crate::{progress, python, upstream};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ pub struct Setup {
 
 const AFTER_HELP: &str = "\
 Programs are installed with apt, where it is there and root or sudo may use it; Rust's parts with rustup;
-MicroPython's source goes to ~/.cache/tinyvmm. Suites that the machine does not use (Debian 12 has too old a QEMU) are
+MicroPython's source goes to ~/.cache/tinyvmm, and so do the Python packages that tests use (fetched with pip). Suites that the machine does not use (Debian 12 has too old a QEMU) are
 read by an apt with a state of its own: the machine's configuration stays as it is. Where nothing may be installed, the
 commands to run are printed. `build`, `run`, `test` and `bench` do the same by themselves.
 
@@ -41,7 +41,7 @@ The packages of this release do not bring it: install it by hand so that it come
 impl Setup {
     /// Reports, and installs unless told only to check.
     pub fn execute(&self) -> Result<u8> {
-        let needs = Need::all()?;
+        let needs = Need::all(Scope::Tests)?;
         for need in &needs {
             println!("{}", need.row());
         }
@@ -49,15 +49,27 @@ impl Setup {
         match (missing.is_empty(), self.check) {
             (true, _) => Ok(0),
             (false, true) => Ok(MISSING_TOOLS),
-            (false, false) => install_all(&missing, self.yes).map(|()| 0),
+            (false, false) => install_all(&missing, Scope::Tests, self.yes).map(|()| 0),
         }
     }
 }
 
+/// What the tools are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Building and running.
+    Programs,
+    /// Tests as well.
+    Tests,
+}
+
 /// Installs what is missing, and says nothing if that is nothing.
-pub fn ensure() -> Result<()> {
-    let missing: Vec<Need> = Need::all()?.into_iter().filter(Need::is_missing).collect();
-    if missing.is_empty() { Ok(()) } else { install_all(&missing, false) }
+pub fn ensure(scope: Scope) -> Result<()> {
+    let missing: Vec<Need> = Need::all(scope)?.into_iter().filter(Need::is_missing).collect();
+    if !missing.is_empty() {
+        install_all(&missing, scope, false)?;
+    }
+    if scope == Scope::Tests { python::ensure() } else { Ok(()) }
 }
 
 /// Something that the project needs, and what is known about it here.
@@ -79,10 +91,11 @@ enum Kind {
 }
 
 impl Need {
-    fn all() -> Result<Vec<Self>> {
+    fn all(scope: Scope) -> Result<Vec<Self>> {
         let toolchain = Toolchain::find()?;
         let pinned = Pinned::read()?;
-        let mut needs: Vec<Self> = TOOLS.iter().map(Self::program).collect();
+        let for_tests = TEST_TOOLS.iter().filter(|_| scope == Scope::Tests);
+        let mut needs: Vec<Self> = TOOLS.iter().chain(for_tests).map(Self::program).collect();
         needs.extend(pinned.components.iter().map(|name| {
             Self::rust(
                 Kind::Component(name.clone()),
@@ -131,7 +144,7 @@ impl Need {
 
     fn name(&self) -> &str {
         match &self.kind {
-            Kind::Program(tool) => tool.program,
+            Kind::Program(tool) => tool.name(),
             Kind::Target(name) | Kind::Component(name) => name,
             Kind::Micropython => "MicroPython's source",
         }
@@ -248,7 +261,7 @@ fn to_run_as_root(commands: &[(&str, Vec<OsString>)]) -> String {
     format!("installing packages needs root's rights; please run:{}", lines.concat())
 }
 
-fn install_all(missing: &[Need], yes: bool) -> Result<()> {
+fn install_all(missing: &[Need], scope: Scope, yes: bool) -> Result<()> {
     eprintln!("TinyVMM needs:");
     missing.iter().for_each(|need| eprintln!("  {}", need.complaint()));
     let plan = Plan::of(missing)?;
@@ -258,7 +271,7 @@ fn install_all(missing: &[Need], yes: bool) -> Result<()> {
     }
     plan.run(interactive)?;
     let left: Vec<String> =
-        Need::all()?.iter().filter(|need| need.is_missing()).map(Need::complaint).collect();
+        Need::all(scope)?.iter().filter(|need| need.is_missing()).map(Need::complaint).collect();
     if left.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use crate::paths::Profile;
 use crate::toolchain::{GUEST_TARGET, HYPERVISOR_TARGET, cargo};
-use crate::{build, progress, setup};
+use crate::{build, progress, setup, suite};
 use anyhow::Result;
 use clap::Args;
 use std::ops::AddAssign;
@@ -21,14 +21,16 @@ pub struct Test {
 }
 
 const AFTER_HELP: &str = "\
-In this order: formatting, clippy, documentation, the build, unit tests on this machine, and tests that boot the
-hypervisor in QEMU. What passes is one line; what fails is shown whole. The last line is the sum; the exit code is 1 if
+In this order: formatting, clippy, documentation, the build, unit tests on this machine, tests that boot the hypervisor
+in QEMU, and MicroPython's own test suite on a VM. What passes is one line; what fails is shown whole. The last line is the sum; the exit code is 1 if
 something failed.
 
 Examples:
   cargo xtask test             everything
   cargo xtask test manifest    only tests with `manifest` in their names
-  cargo xtask test clippy      only that check";
+  cargo xtask test clippy      only that check
+  cargo xtask test micropython::            MicroPython's own tests
+  cargo xtask test micropython::basics      one directory of them";
 
 /// A check or a set of tests.
 struct Step {
@@ -56,6 +58,12 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+    }
+}
+
+impl From<suite::Counts> for Counts {
+    fn from(counts: suite::Counts) -> Self {
+        Self { passed: counts.passed, failed: counts.failed }
     }
 }
 
@@ -91,12 +99,17 @@ impl Counts {
 impl Test {
     /// Runs what the filter selects.
     pub fn execute(&self) -> Result<u8> {
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Tests)?;
         let mut total = Counts::default();
         for step in self.steps()? {
             total += step.run()?;
         }
-        total += self.qemu_tests()?;
+        if Self::build() {
+            total += self.qemu_tests()?;
+            total += suite::run(self.filter.as_deref())?.into();
+        } else {
+            total += Counts::FAILURE;
+        }
         println!("{} passed, {} failed", total.passed, total.failed);
         Ok(u8::from(total.failed > 0))
     }
@@ -112,11 +125,16 @@ impl Test {
         Ok(steps)
     }
 
-    fn qemu_tests(&self) -> Result<Counts> {
-        if let Err(error) = build::build(Profile::Release, build::Scope::Everything) {
+    /// Builds what tests boot. Returns whether it could.
+    fn build() -> bool {
+        let built = build::build(Profile::Release, build::Scope::Everything);
+        if let Err(error) = &built {
             println!("{error:#}\nFAILED build");
-            return Ok(Counts::FAILURE);
         }
+        built.is_ok()
+    }
+
+    fn qemu_tests(&self) -> Result<Counts> {
         let arguments = ["-p", "tinyvmm-tests", "--test", "qemu"];
         let mut step = Step::new("tests in QEMU", Kind::Tests, "test", &arguments)?;
         step.command.args(self.harness_arguments());

@@ -9,6 +9,8 @@ use std::process::Command;
 pub struct Tool {
     /// The program.
     pub program: &'static str,
+    /// The part of it that is needed, where a package of its own brings that.
+    pub module: Option<&'static str>,
     /// The oldest version that will do.
     pub minimum: Version,
     /// What it is for.
@@ -17,39 +19,53 @@ pub struct Tool {
     pub packages: &'static [&'static str],
 }
 
-/// All of them.
+/// What everything needs.
 pub const TOOLS: [Tool; 5] = [
     Tool {
         program: qemu::PROGRAM,
+        module: None,
         minimum: Version(9, 0),
         purpose: "emulates the board",
         packages: &["qemu-system-arm"],
     },
     Tool {
         program: "clang",
+        module: None,
         minimum: Version(14, 0),
         purpose: "compiles guests in C and assembly",
         packages: &["clang"],
     },
     Tool {
         program: "cc",
+        module: None,
         minimum: Version(0, 0),
         purpose: "links programs for this machine",
         packages: &["gcc", "libc6-dev"],
     },
     Tool {
         program: "python3",
+        module: None,
         minimum: Version(3, 9),
         purpose: "runs MicroPython's generators",
         packages: &["python3"],
     },
     Tool {
         program: "xz",
+        module: None,
         minimum: Version(0, 0),
         purpose: "unpacks MicroPython's source",
         packages: &["xz-utils"],
     },
 ];
+
+/// What tests need besides.
+pub const TEST_TOOLS: [Tool; 1] = [Tool {
+    program: "python3",
+    module: Some("ensurepip"),
+    minimum: Version(0, 0),
+    purpose: "keeps Python programs for tests apart",
+    packages: &["python3-venv"],
+}];
 
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +90,15 @@ impl Version {
 impl Tool {
     /// The version that is installed, if the program is there and works.
     pub fn installed(&self) -> Option<Version> {
-        let output = Command::new(self.program).arg("--version").output().ok()?;
+        let module = self.module.iter().flat_map(|module| ["-m", *module]);
+        let output = Command::new(self.program).args(module).arg("--version").output().ok()?;
         let said = String::from_utf8_lossy(&output.stdout);
         output.status.success().then(|| Version::find(&said)).flatten()
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &'static str {
+        self.module.unwrap_or(self.program)
     }
 
     /// The least version in words.

@@ -144,7 +144,7 @@ impl Drop for Dialogue {
 }
 
 /// Reads in another thread, so that waiting for output can end in time.
-fn follow(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+pub(crate) fn follow(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut buffer = [0; 4096];

@@ -20,13 +20,16 @@ mod isolation;
 mod lifecycle;
 mod machine;
 mod messages;
+mod mpremote;
 mod power;
 mod process;
 mod python;
 mod repl;
 mod scale;
+mod serial;
 mod storms;
 mod supervision;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -53,10 +56,12 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         machine::tests(),
         messages::tests(),
+        mpremote::tests(),
         power::tests(),
         python::tests(),
         repl::tests(),
         scale::tests(),
+        serial::tests(),
         storms::tests(),
         supervision::tests(),
     ];

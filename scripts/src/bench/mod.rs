@@ -44,7 +44,7 @@ Examples:
 impl Bench {
     /// Measures, and shows the figures.
     pub fn execute(&self) -> Result<u8> {
-        setup::ensure()?;
+        setup::ensure(setup::Scope::Programs)?;
         let products = build::build(Profile::Release, build::Scope::Everything)?;
         let mut figures = Vec::new();
         for cpu in self.cpu.map_or(vec![Cpu::CortexA72, Cpu::Max], |cpu| vec![cpu]) {

@@ -43,6 +43,12 @@ impl Escape {
         *self = Self { enabled, after_ctrl_a: false };
     }
 
+    /// Whether Ctrl-A is a byte like any other.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        !self.enabled
+    }
+
     /// Takes a byte. Returns the key that it completes. Ctrl-A with a key that means nothing is nothing.
     pub fn key(&mut self, byte: u8) -> Option<Key> {
         let after_ctrl_a = core::mem::take(&mut self.after_ctrl_a);

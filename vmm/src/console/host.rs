@@ -14,8 +14,8 @@ impl Device {
     pub(super) const NONE: Self = Self;
 
     /// Nothing is received.
-    pub(super) fn receive(&mut self) -> Option<u8> {
-        None
+    pub(super) fn receive(&mut self, _bytes: &mut [u8]) -> usize {
+        0
     }
 
     /// Nothing is received anyway.

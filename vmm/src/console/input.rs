@@ -16,10 +16,10 @@ pub struct InputQueue {
 }
 
 impl InputQueue {
-    /// Whether another byte can be taken.
+    /// How many more bytes can be taken.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        !self.bytes.is_full()
+    pub fn room(&self) -> usize {
+        SIZE - self.bytes.len()
     }
 
     /// Whether so many bytes can be taken that it is worth while to fetch them.
@@ -89,7 +89,7 @@ mod tests {
     fn a_full_queue_takes_no_more() {
         let mut queue = InputQueue::default();
         (0..SIZE).for_each(|_| queue.push(CTRL_C));
-        assert!(!queue.has_room());
+        assert_eq!(queue.room(), 0);
         queue.push(CTRL_C);
         assert_eq!(queue.len(), SIZE);
         let mut all = [0; SIZE];

@@ -107,18 +107,24 @@ pub fn enable_escape(enabled: bool) {
     ESCAPE.lock().enable(enabled);
 }
 
-/// Takes what was typed. When there is nothing, the UART interrupts as soon as there is.
-pub fn next_key() -> Option<Key> {
+/// Takes what was received, as much as there is and `bytes` holds; returns how much. When there is less, the UART
+/// interrupts as soon as there is more.
+pub fn receive(bytes: &mut [u8]) -> usize {
     HELD.store(false, Ordering::SeqCst);
-    loop {
-        let byte = CONSOLE.lock().sink().receive()?;
-        if let Some(key) = ESCAPE.lock().key(byte) {
-            return Some(key);
-        }
-    }
+    CONSOLE.lock().sink().receive(bytes)
 }
 
-/// Leaves input in the UART, without an interrupt, until the next call of [`next_key`].
+/// The key that a received byte is or completes.
+pub fn key(byte: u8) -> Option<Key> {
+    ESCAPE.lock().key(byte)
+}
+
+/// Whether every byte is one for whoever has the input.
+pub fn is_transparent() -> bool {
+    ESCAPE.lock().is_off()
+}
+
+/// Leaves input in the UART, without an interrupt, until the next call of [`receive`].
 pub fn hold_input() {
     HELD.store(true, Ordering::SeqCst);
     CONSOLE.lock().sink().hold();

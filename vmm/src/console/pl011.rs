@@ -97,22 +97,28 @@ impl Device {
         unsafe { at(REGISTERS.load(Ordering::Relaxed)) }
     }
 
-    /// Takes a received byte. When there is none, the next one interrupts.
-    pub fn receive(&mut self) -> Option<u8> {
-        let uart = self.uart.as_mut()?;
+    /// Takes received bytes, as many as there are and `bytes` holds; returns how many. When there are fewer, the next
+    /// one interrupts.
+    pub fn receive(&mut self, bytes: &mut [u8]) -> usize {
+        let Some(uart) = &mut self.uart else { return 0 };
         // Before the FIFO is read: a byte that comes later sets it again.
         uart.clear_interrupts(RECEIVED);
-        loop {
+        let mut count = 0;
+        while let Some(free) = bytes.get_mut(count) {
             match uart.read_word() {
-                Ok(Some(byte)) => return Some(byte),
+                Ok(Some(byte)) => {
+                    *free = byte;
+                    count += 1;
+                }
                 Ok(None) => {
                     uart.set_interrupt_masks(RECEIVED);
-                    return None;
+                    break;
                 }
                 // A line error: the byte is lost.
                 Err(_) => {}
             }
         }
+        count
     }
 
     /// Leaves bytes in the UART, without an interrupt, until the next call of `receive`.

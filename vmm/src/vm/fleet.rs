@@ -53,6 +53,9 @@ static FLEET: Once<Mutex<Fleet>> = Once::new();
 /// Builds VMs that start again. Only the housekeeping core does.
 static BUILDER: Once<Mutex<Builder<'static>>> = Once::new();
 
+/// How many bytes of input are taken from the UART at a time.
+const BURST: usize = 64;
+
 /// When there is something to tend to, in ticks.
 static DUE: AtomicU64 = AtomicU64::new(NEVER);
 const NEVER: u64 = u64::MAX;
@@ -195,16 +198,22 @@ fn start_again(id: VmId, config: &'static VmConfig) {
 pub(super) fn receive() {
     let Some(fleet) = FLEET.get() else { return };
     let mut fleet = fleet.lock();
+    let mut bytes = [0; BURST];
     loop {
-        if !fleet.has_room() {
+        let mut room = fleet.room();
+        if room == 0 {
             console::hold_input();
             // Whoever made room before the input was held did not know.
-            if !fleet.has_room() {
+            room = fleet.room();
+            if room == 0 {
                 break;
             }
         }
-        let Some(key) = console::next_key() else { break };
-        fleet.take(key);
+        let count = console::receive(&mut bytes[..room.min(BURST)]);
+        fleet.take_bytes(&bytes[..count]);
+        if count == 0 {
+            break;
+        }
     }
     fleet.wake_focused();
 }
@@ -381,24 +390,36 @@ impl Fleet {
         self.members.get(self.focus.index()).map_or("", |member| &member.config.name)
     }
 
-    /// Whether what is typed next can be taken. What is typed for a VM that is not there is lost.
-    fn has_room(&self) -> bool {
-        if self.in_monitor {
-            self.command.is_none()
+    /// How much of what is typed next can be taken. What is typed for a VM that is not there is lost.
+    fn room(&self) -> usize {
+        let room = match self.focused() {
+            _ if self.in_monitor => usize::from(self.command.is_none()),
+            Some(vm) => vm.console.room(),
+            None => BURST,
+        };
+        // A key of the hypervisor's may lead the byte after it elsewhere.
+        if console::is_transparent() { room } else { room.min(1) }
+    }
+
+    fn take_bytes(&mut self, bytes: &[u8]) {
+        if console::is_transparent() && !self.in_monitor {
+            self.give(bytes);
         } else {
-            self.focused().is_none_or(|vm| vm.console.has_room())
+            bytes.iter().filter_map(|byte| console::key(*byte)).for_each(|key| self.take(key));
+        }
+    }
+
+    fn give(&mut self, bytes: &[u8]) {
+        if let Some(vm) = self.focused() {
+            vm.console.push(bytes);
+            self.fresh = true;
         }
     }
 
     fn take(&mut self, key: Key) {
         match key {
             Key::Byte(byte) if self.in_monitor => self.take_for_monitor(byte),
-            Key::Byte(byte) => {
-                if let Some(vm) = self.focused() {
-                    vm.console.push(byte);
-                    self.fresh = true;
-                }
-            }
+            Key::Byte(byte) => self.give(&[byte]),
             Key::Focus(number) => self.switch_to(number),
             Key::Help => console::write_own(format_args!("{}", console::HELP)),
             Key::Monitor => {

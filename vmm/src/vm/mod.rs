@@ -413,16 +413,16 @@ impl VmConsole {
         self.input.lock().len()
     }
 
-    /// Whether there is room for more input.
+    /// How many more bytes of input can be taken.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.input.lock().has_room()
+    pub fn room(&self) -> usize {
+        self.input.lock().room()
     }
 
-    /// Takes input. It is lost when there is no room.
-    pub fn push(&self, byte: u8) {
+    /// Takes input. What there is no room for is lost.
+    pub fn push(&self, bytes: &[u8]) {
         let mut input = self.input.lock();
-        input.push(byte);
+        bytes.iter().for_each(|byte| input.push(*byte));
         self.publish(&input);
     }
 
