@@ -46,6 +46,9 @@ const SHARED: &[&str] = &[
     "timeutils/timeutils",
 ];
 
+/// Upstream's native emitter for debugging, whose names the port's own emitter has.
+const REPLACED: &str = "emitndebug.c";
+
 /// Runs on every core of the boards. The interpreter is compiled for speed in all profiles. Not
 /// `-ffreestanding`: with it clang 14 makes calls of what it could inline.
 const FLAGS: &[&str] = &[
@@ -103,10 +106,12 @@ fn all_flags(upstream: &Upstream, build: &Path, src: &Path) -> Result<Vec<String
 
 fn sources(upstream: &Upstream, src: &Path) -> Result<Vec<PathBuf>> {
     let mut sources = upstream.c_files("py")?;
+    sources.retain(|file| !file.ends_with(REPLACED));
     sources.extend(EXTMOD.iter().map(|name| upstream.path(format!("extmod/{name}.c"))));
     sources.extend(SHARED.iter().map(|name| upstream.path(format!("shared/{name}.c"))));
     sources.extend(libm(upstream)?);
     sources.extend(port_files(src)?);
+    sources.extend(port_files(&src.join("native"))?);
     Ok(sources)
 }
 

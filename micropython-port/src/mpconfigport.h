@@ -2,6 +2,7 @@
 // feature level.
 
 #include <alloca.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_EVERYTHING)
@@ -35,6 +36,11 @@ typedef int64_t mp_off_t;
 #define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_DETAILED)
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
 #define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
+
+// Native code. src/native/emit_arm64.c stands where upstream has an emitter for debugging.
+#define MICROPY_EMIT_NATIVE_DEBUG (1)
+#define MP_PLAT_COMMIT_EXEC(code, length, relocation) native_commit(code, length)
+void *native_commit(void *code, size_t length);
 
 // Python modules that are part of the image.
 #define MICROPY_MODULE_FROZEN_MPY (1)
