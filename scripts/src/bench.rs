@@ -136,7 +136,7 @@ impl Subject<'_> {
         let directory = tempfile::tempdir()?;
         let script = directory.path().join("ready.py");
         fs::write(&script, PYTHON_SCRIPT).context("cannot write the script")?;
-        let python = self.boot(&Draft::script(&script, &[], PYTHON_MEMORY)?)?;
+        let python = self.boot(&Draft::script(&script, &[], PYTHON_MEMORY, "bytecode")?)?;
         let clock = Clock::find(&calls)?;
         let (calls_end, python_end) = (VmEnd::find(&calls)?, VmEnd::find(&python)?);
         let mut figures = vec![
