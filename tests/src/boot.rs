@@ -26,6 +26,7 @@ pub(crate) struct Vm {
     machine: String,
     vcpus: u32,
     restart: String,
+    emit: Option<String>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -41,6 +42,7 @@ impl Vm {
             machine: "tiny".into(),
             vcpus: 1,
             restart: "never".into(),
+            emit: None,
             files: vec![],
         }
     }
@@ -80,6 +82,11 @@ impl Vm {
         Self { restart: policy.into(), ..self }
     }
 
+    /// Has Python compiled to `native` or `viper` code.
+    pub(crate) fn emit(self, emit: &str) -> Self {
+        Self { emit: Some(emit.into()), ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -92,6 +99,8 @@ impl Vm {
         let head = format!(
             "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\n"
         );
+        let emit = self.emit.iter().map(|emit| format!("emit = {emit:?}\n"));
+        let head = head + &emit.collect::<String>();
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }
     }

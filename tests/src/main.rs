@@ -15,6 +15,7 @@ mod interrupts;
 mod isolation;
 mod lifecycle;
 mod machine;
+mod native;
 mod process;
 mod python;
 mod repl;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         isolation::tests(),
         lifecycle::tests(),
         machine::tests(),
+        native::tests(),
         python::tests(),
         repl::tests(),
     ];

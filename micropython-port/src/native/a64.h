@@ -35,7 +35,7 @@ static inline bool a64_fits(int64_t value, unsigned width) {
     return -(INT64_C(1) << (width - 1)) <= value && value < INT64_C(1) << (width - 1);
 }
 
-// Operations on three registers. The left operand and the destination of all but the last two can be merged.
+// Operations on three registers.
 typedef enum {
     A64_ADD = 0x8b000000,
     A64_SUB = 0xcb000000,
@@ -52,11 +52,6 @@ typedef enum {
 
 static inline uint32_t a64_op(a64_operation_t operation, unsigned d, unsigned n, unsigned m) {
     return operation | m << 16 | n << 5 | d;
-}
-
-// ADD (extended register), the form that knows the stack pointer.
-static inline uint32_t a64_add_to_sp(unsigned d, unsigned m) {
-    return 0x8b206000 | m << 16 | A64_SP << 5 | d;
 }
 
 // Operations with an immediate of 12 bits, which may stand for 4096 times as much.
