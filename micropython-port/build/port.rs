@@ -49,13 +49,14 @@ const SHARED: &[&str] = &[
 /// Upstream's native emitter for debugging, whose names the port's own emitter has.
 const REPLACED: &str = "emitndebug.c";
 
-/// Runs on every core of the boards. The interpreter is compiled for speed in all profiles. Not
-/// `-ffreestanding`: with it clang 14 makes calls of what it could inline.
+/// Runs on every core of the boards. The interpreter is compiled for speed in all profiles, at last by the linker,
+/// which sees all of it. Not `-ffreestanding`: with it clang 14 makes calls of what it could inline.
 const FLAGS: &[&str] = &[
     "--target=aarch64-none-elf",
     "-mcpu=cortex-a72",
     "-std=gnu99",
-    "-O2",
+    "-O3",
+    "-flto",
     "-DNDEBUG",
     // Upstream's header of the FAT file system, which others include though it is turned off, asks for it.
     "-DFFCONF_H=\"lib/oofatfs/ffconf.h\"",
