@@ -55,7 +55,7 @@ const FLAGS: &[&str] = &[
     "--target=aarch64-none-elf",
     "-mcpu=cortex-a72",
     "-std=gnu99",
-    "-O3",
+    "-O2",
     "-flto",
     "-DNDEBUG",
     // Upstream's header of the FAT file system, which others include though it is turned off, asks for it.
@@ -76,6 +76,9 @@ const EXACT_FLOATS: &[SourceFlags] = &[
     ("py/objcomplex.c", &["-Dmp_format_float=port_format_repr"]),
 ];
 
+/// The emitter of native code: it is large, and what is fast is the code that it makes.
+const SMALL: &[SourceFlags] = &[("native/asm_arm64.c", &["-Os"]), ("native/emit_arm64.c", &["-Os"])];
+
 /// `console.c` gives the line editor its characters.
 const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_chr=port_readline_chr"]);
 
@@ -90,7 +93,7 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
-        special: [SMALL_PROLOGUES, EXACT_FLOATS, &[LINE_EDITOR]].concat(),
+        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, &[LINE_EDITOR]].concat(),
     })
 }
 

@@ -28,10 +28,10 @@ def outcome(function, arguments):
         return type(error), arguments
 
 
-NUMBERS = (0, 1, -1, 2, 7, -8, 63, 4095, 4096, -4096, 65535, 65536, 1 << 31, -(1 << 31), (1 << 61) + 5, -(1 << 61))
+NUMBERS = 0, 1, -1, 7, -4096, (1 << 61) + 5, -(1 << 61)
 PAIRS = [(a, b) for a in NUMBERS for b in NUMBERS]
-LARGE = (1 << 62) - 1, -(1 << 62), 1 << 62, 1 << 70, 1.5, True, None, "a"
-OBJECTS = PAIRS + [(a, b) for a in LARGE for b in LARGE + (0, 1, -1)]
+LARGE = (1 << 62) - 1, -(1 << 62), 1 << 62, 1.5, True, None, "a"
+OBJECTS = PAIRS + [(a, b) for a in LARGE for b in LARGE + (1, -1)]
 
 for operator in "+", "-", "*", "&", "|", "^", "<", ">", "==", "<=", ">=", "!=", "is", "is not", "in", "//", "%":
     compare(f"def f(a, b): return a {operator} b", *OBJECTS)
