@@ -37,6 +37,11 @@ typedef int64_t mp_off_t;
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
 #define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
 
+// Upstream does not tell the compiler that this function returns twice. Inlined into a caller that keeps a variable
+// in a register, as whole-program optimisation would have it, a handler would see the variable's old value.
+typedef struct _nlr_buf_t nlr_buf_t;
+unsigned int nlr_push(nlr_buf_t *) __attribute__((returns_twice));
+
 // Native code. src/native/emit_arm64.c stands where upstream has an emitter for debugging.
 #define MICROPY_EMIT_NATIVE_DEBUG (1)
 #define MP_PLAT_COMMIT_EXEC(code, length, relocation) native_commit(code, length)
