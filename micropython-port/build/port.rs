@@ -79,6 +79,10 @@ const EXACT_FLOATS: &[SourceFlags] = &[
 /// The emitter of native code: it is large, and what is fast is the code that it makes.
 const SMALL: &[SourceFlags] = &[("native/asm_arm64.c", &["-Os"]), ("native/emit_arm64.c", &["-Os"])];
 
+/// The interpreter's loop expects by itself that a call returns twice (it declares such variables volatile), and is
+/// faster if the compiler does not. So it is compiled apart from those that do not expect it.
+const INTERPRETER: SourceFlags = ("py/vm.c", &["-fno-lto", "-DPORT_KNOWS_NLR"]);
+
 /// `console.c` gives the line editor its characters.
 const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_chr=port_readline_chr"]);
 
@@ -93,7 +97,7 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
-        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, &[LINE_EDITOR]].concat(),
+        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, &[LINE_EDITOR, INTERPRETER]].concat(),
     })
 }
 

@@ -40,7 +40,9 @@ typedef int64_t mp_off_t;
 // Upstream does not tell the compiler that this function returns twice. Inlined into a caller that keeps a variable
 // in a register, as whole-program optimisation would have it, a handler would see the variable's old value.
 typedef struct _nlr_buf_t nlr_buf_t;
+#ifndef PORT_KNOWS_NLR
 unsigned int nlr_push(nlr_buf_t *) __attribute__((returns_twice));
+#endif
 
 // Native code. src/native/emit_arm64.c stands where upstream has an emitter for debugging.
 #define MICROPY_EMIT_NATIVE_DEBUG (1)
