@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The single source of the ABI's numbers.
-const ABI_SOURCE: &str = "../vmm/abi/src/lib.rs";
+const ABI_SOURCES: [&str; 2] = ["../vmm/abi/src/lib.rs", "../vmm/abi/src/files.rs"];
 /// The functions that C programs call.
 const C_SOURCE: &str = "src/c/hypervisor.rs";
 
@@ -29,7 +29,7 @@ fn write_linker_script(out: &Path) -> Result<()> {
 
 /// Generates `tinyvmm.h`, so that no number of the ABI is written down a second time for C.
 fn write_c_header(include: &Path) -> Result<()> {
-    println!("cargo:rerun-if-changed={ABI_SOURCE}");
+    ABI_SOURCES.iter().for_each(|source| println!("cargo:rerun-if-changed={source}"));
     println!("cargo:rerun-if-changed={C_SOURCE}");
     println!("cargo:include={}", include.display());
     println!("cargo:libc-include={}", fs::canonicalize("include")?.display());
@@ -40,11 +40,12 @@ fn write_c_header(include: &Path) -> Result<()> {
         ..Default::default()
     };
     config.export.prefix = Some("HV_".into());
-    config.export.include = vec!["InfoPage".into()];
+    config.export.include = ["InfoPage", "Status", "Entry", "Space"].map(String::from).to_vec();
     config.function.no_return = Some("__attribute__((noreturn))".into());
     cbindgen::Builder::new()
         .with_config(config)
-        .with_src(ABI_SOURCE)
+        .with_src(ABI_SOURCES[0])
+        .with_src(ABI_SOURCES[1])
         .with_src(C_SOURCE)
         .generate()
         .context("cannot generate the C header")?

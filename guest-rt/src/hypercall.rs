@@ -79,12 +79,45 @@ pub fn console_poll() -> Result<usize, Errno> {
     count(unsafe { hvc(abi::CONSOLE_POLL, 0, 0) })
 }
 
+/// Asks for the time of day in nanoseconds since 1970.
+pub fn wall_clock() -> Result<u64, Errno> {
+    // SAFETY: the call takes no address.
+    checked(unsafe { hvc(abi::WALL_CLOCK, 0, 0) })
+}
+
+/// Ends the wait of another vCPU of this VM, or its next one.
+pub fn wake(vcpu: u64) -> Result<(), Errno> {
+    // SAFETY: the call takes no address.
+    checked(unsafe { hvc(abi::WAKE, vcpu, 0) }).map(drop)
+}
+
+/// Fills the buffer with random bytes that are fit for secrets.
+pub fn random(mut buffer: &mut [u8]) -> Result<(), Errno> {
+    while !buffer.is_empty() {
+        let length = length(buffer);
+        // SAFETY: the hypervisor writes at most the length of the buffer, which is ours.
+        let count = count(unsafe { hvc(abi::RANDOM, address(buffer.as_mut_ptr()), length) })?;
+        buffer = &mut buffer[count..];
+    }
+    Ok(())
+}
+
 /// Makes the hypercall `number`. All registers but X0 are preserved.
 ///
 /// # Safety
 ///
 /// Where the call writes to memory, the arguments must name memory that it may write to.
 pub unsafe fn hvc(number: u64, first: u64, second: u64) -> i64 {
+    // SAFETY: the caller's promise.
+    unsafe { hvc_with(number, [first, second, 0, 0]) }
+}
+
+/// Makes the hypercall `number` with more arguments. All registers but X0 are preserved.
+///
+/// # Safety
+///
+/// Where the call writes to memory, the arguments must name memory that it may write to.
+pub unsafe fn hvc_with(number: u64, [first, second, third, fourth]: [u64; 4]) -> i64 {
     let result;
     // SAFETY: the calling convention of the ABI; the caller vouches for the memory.
     unsafe {
@@ -93,6 +126,8 @@ pub unsafe fn hvc(number: u64, first: u64, second: u64) -> i64 {
             inlateout("x0") number => result,
             in("x1") first,
             in("x2") second,
+            in("x3") third,
+            in("x4") fourth,
             options(nostack, preserves_flags),
         );
     }
@@ -100,20 +135,20 @@ pub unsafe fn hvc(number: u64, first: u64, second: u64) -> i64 {
 }
 
 /// Tells an error from a result.
-fn checked(result: i64) -> Result<u64, Errno> {
+pub(crate) fn checked(result: i64) -> Result<u64, Errno> {
     u64::try_from(result).map_err(|_| Errno(-result))
 }
 
 /// The result of a call that counts bytes of the guest's memory.
-fn count(result: i64) -> Result<usize, Errno> {
+pub(crate) fn count(result: i64) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| Errno(-result))
 }
 
 /// Addresses are 64 bits wide on this machine. The hypervisor will look at what is there.
-fn address<T>(pointer: *const T) -> u64 {
+pub(crate) fn address<T>(pointer: *const T) -> u64 {
     pointer.expose_provenance() as u64
 }
 
-fn length(bytes: &[u8]) -> u64 {
+pub(crate) fn length(bytes: &[u8]) -> u64 {
     bytes.len() as u64
 }

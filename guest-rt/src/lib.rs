@@ -25,6 +25,7 @@
 pub mod c;
 pub mod console;
 mod entry;
+pub mod files;
 pub mod heap;
 pub mod hypercall;
 pub mod info;

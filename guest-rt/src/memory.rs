@@ -41,7 +41,8 @@ fn image_end() -> usize {
     (&raw const __image_end).addr()
 }
 
-fn vcpus() -> usize {
+/// Number of vCPUs.
+pub fn vcpus() -> usize {
     usize::try_from(info::vcpu_count()).unwrap_or(1)
 }
 

@@ -12,6 +12,7 @@ mod upstream;
 
 use anyhow::Result;
 use std::env;
+use std::fs;
 use std::path::PathBuf;
 use upstream::Upstream;
 
@@ -19,6 +20,10 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let upstream = Upstream::find()?;
     let mpy_cross = frozen::mpy_cross(&upstream, &out.join("mpy-cross").join(upstream.version()))?;
+    // Where the build tool finds it.
+    let bin = out.join("bin");
+    fs::create_dir_all(&bin)?;
+    fs::copy(&mpy_cross, bin.join("mpy-cross"))?;
     let mut port = port::program(&upstream, &out.join("port"))?;
     headers::generate(&port)?;
     port.sources.push(frozen::content(&port, &mpy_cross)?);

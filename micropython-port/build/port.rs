@@ -10,13 +10,19 @@ use crate::upstream::Upstream;
 
 /// Modules of upstream's `extmod/` that `mpconfigport.h` turns on.
 const EXTMOD: &[&str] = &[
+    "machine_mem",
+    "machine_pinbase",
+    "machine_signal",
+    "machine_timer",
     "modasyncio",
     "modbinascii",
+    "modcryptolib",
     "moddeflate",
     "modframebuf",
     "modhashlib",
     "modheapq",
     "modjson",
+    "modmachine",
     "modmarshal",
     "modos",
     "modplatform",
@@ -27,6 +33,11 @@ const EXTMOD: &[&str] = &[
     "moductypes",
     "modvfs",
     "vfs",
+    "vfs_blockdev",
+    "vfs_fat",
+    "vfs_fat_diskio",
+    "vfs_fat_file",
+    "vfs_lfs",
     "vfs_reader",
     "vfs_rom",
     "vfs_rom_file",
@@ -41,6 +52,7 @@ const SHARED: &[&str] = &[
     "runtime/gchelper_native",
     "runtime/interrupt_char",
     "runtime/pyexec",
+    "runtime/softtimer",
     "runtime/stdout_helpers",
     "runtime/sys_stdio_mphal",
     "timeutils/timeutils",
@@ -48,6 +60,16 @@ const SHARED: &[&str] = &[
 
 /// Upstream's native emitter for debugging, whose names the port's own emitter has.
 const REPLACED: &str = "emitndebug.c";
+
+/// The file systems of upstream for block devices.
+const LIBRARIES: &[&str] = &[
+    "oofatfs/ff",
+    "oofatfs/ffunicode",
+    "littlefs/lfs1",
+    "littlefs/lfs1_util",
+    "littlefs/lfs2",
+    "littlefs/lfs2_util",
+];
 
 /// Runs on every core of the boards. The interpreter is compiled for speed in all profiles, at last by the linker,
 /// which sees all of it. Not `-ffreestanding`: with it clang 14 makes calls of what it could inline.
@@ -58,7 +80,17 @@ const FLAGS: &[&str] = &[
     "-O2",
     "-flto",
     "-DNDEBUG",
-    // Upstream's header of the FAT file system, which others include though it is turned off, asks for it.
+    // What upstream's makefiles tell the file systems.
+    "-DLFS1_NO_MALLOC",
+    "-DLFS1_NO_DEBUG",
+    "-DLFS1_NO_WARN",
+    "-DLFS1_NO_ERROR",
+    "-DLFS1_NO_ASSERT",
+    "-DLFS2_NO_MALLOC",
+    "-DLFS2_NO_DEBUG",
+    "-DLFS2_NO_WARN",
+    "-DLFS2_NO_ERROR",
+    "-DLFS2_NO_ASSERT",
     "-DFFCONF_H=\"lib/oofatfs/ffconf.h\"",
     "-nostdlibinc",
     "-fno-math-errno",
@@ -89,7 +121,7 @@ const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_ch
 /// Describes the port.
 pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Program<'a>> {
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for input in ["src", "build", "manifest.py"] {
+    for input in ["src", "build", "modules", "manifest.py"] {
         println!("cargo:rerun-if-changed={}", port.join(input).display());
     }
     Ok(Program {
@@ -117,6 +149,7 @@ fn sources(upstream: &Upstream, src: &Path) -> Result<Vec<PathBuf>> {
     sources.retain(|file| !file.ends_with(REPLACED));
     sources.extend(EXTMOD.iter().map(|name| upstream.path(format!("extmod/{name}.c"))));
     sources.extend(SHARED.iter().map(|name| upstream.path(format!("shared/{name}.c"))));
+    sources.extend(LIBRARIES.iter().map(|name| upstream.path(format!("lib/{name}.c"))));
     sources.extend(libm(upstream)?);
     sources.extend(port_files(src)?);
     sources.extend(port_files(&src.join("native"))?);

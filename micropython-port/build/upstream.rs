@@ -10,7 +10,7 @@ use std::process::Command;
 /// The variable that names the tree.
 const TREE: &str = "MICROPYTHON_DIR";
 /// What is used of the tree: somebody may work on it.
-const WATCHED: &[&str] = &["extmod", "lib/libm_dbl", "py", "shared", "tools"];
+const WATCHED: &[&str] = &["extmod", "lib/libm_dbl", "lib/littlefs", "lib/oofatfs", "py", "shared", "tools"];
 
 /// An unpacked release of MicroPython.
 pub(crate) struct Upstream {

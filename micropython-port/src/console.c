@@ -1,12 +1,17 @@
 // Console input and output, and waiting for either input or a time.
 
 #include "py/mphal.h"
+#include "py/mpthread.h"
 #include "py/runtime.h"
 #include "py/stream.h"
 #include "shared/readline/readline.h"
 
+#include "port.h"
+
 // Longest time that output of an unfinished line waits while the program computes.
 #define OUTPUT_DELAY_NS (20 * 1000 * 1000)
+
+#define FOR_EVER (UINT64_MAX)
 
 // Output is gathered to whole lines, so that a line costs one exit to the hypervisor.
 static struct {
@@ -31,6 +36,18 @@ static void take_interrupt(void) {
     while (read_byte(&byte) && byte != CHAR_CTRL_C) {
     }
     mp_sched_keyboard_interrupt();
+}
+
+// Waits for input, a timer or a time. Other threads run meanwhile.
+static void wait_until(uint64_t deadline) {
+    deadline = port_timer_limit(deadline);
+    MP_THREAD_GIL_EXIT();
+    if (deadline == FOR_EVER) {
+        hv_wait();
+    } else {
+        hv_wait_until(deadline);
+    }
+    MP_THREAD_GIL_ENTER();
 }
 
 static void output_byte(char byte) {
@@ -65,6 +82,7 @@ void mp_hal_poll(void) {
     if (input_flag(HV_CONSOLE_INTERRUPT) && mp_interrupt_char == CHAR_CTRL_C) {
         take_interrupt();
     }
+    port_timer_poll();
     if (output.used != 0 && hv_nanoseconds() - output.since > OUTPUT_DELAY_NS) {
         mp_hal_flush();
     }
@@ -78,7 +96,7 @@ int mp_hal_stdin_rx_chr(void) {
             return byte;
         }
         mp_hal_flush();
-        hv_wait();
+        wait_until(FOR_EVER);
     }
 }
 
@@ -102,11 +120,7 @@ uintptr_t mp_hal_stdio_poll(uintptr_t wanted) {
 
 void mp_hal_wait(mp_uint_t milliseconds) {
     mp_hal_flush();
-    if (milliseconds == (mp_uint_t)-1) {
-        hv_wait();
-    } else {
-        hv_wait_until(hv_nanoseconds() + (uint64_t)milliseconds * 1000000);
-    }
+    wait_until(milliseconds == (mp_uint_t)-1 ? FOR_EVER : hv_nanoseconds() + (uint64_t)milliseconds * 1000000);
 }
 
 void mp_hal_sleep_until(uint64_t deadline) {
@@ -116,7 +130,7 @@ void mp_hal_sleep_until(uint64_t deadline) {
         if (hv_nanoseconds() >= deadline) {
             return;
         }
-        hv_wait_until(deadline);
+        wait_until(deadline);
     }
 }
 
@@ -129,6 +143,7 @@ void mp_hal_delay_ms(mp_uint_t milliseconds) {
 }
 
 mp_uint_t mp_hal_random_seed(void) {
-    // The counter differs in its low bits, the generator looks at all.
-    return hv_ticks() * 0x9E3779B97F4A7C15;
+    mp_uint_t seed = hv_ticks();
+    hv_random((uint8_t *)&seed, sizeof(seed));
+    return seed;
 }

@@ -9,10 +9,12 @@
 #include "py/lexer.h"
 #include "py/mphal.h"
 #include "py/objlist.h"
+#include "py/persistentcode.h"
 #include "py/runtime.h"
 #include "shared/readline/readline.h"
 #include "shared/runtime/gchelper.h"
 #include "shared/runtime/pyexec.h"
+#include "shared/runtime/softtimer.h"
 
 #include "port.h"
 
@@ -26,6 +28,8 @@
 void gc_collect(void) {
     gc_collect_start();
     gc_helper_collect_regs_and_stack();
+    port_threads_collect();
+    soft_timer_gc_mark_all();
     gc_collect_end();
 }
 
@@ -45,12 +49,13 @@ static uint8_t emit_option(void) {
 // The heap is all memory that the image and the stack leave.
 static void start_python(void) {
     HV_Memory memory = hv_memory();
+    port_threads_init();
     mp_cstack_init_with_top(memory.stack_top, memory.stack_size);
     gc_init(memory.free_start, memory.free_end);
     mp_init();
     MP_STATE_VM(default_emit_opt) = emit_option();
     readline_init0();
-    port_mount_rom();
+    port_mount_files();
     const char *arg;
     for (size_t i = 0; (arg = hv_arg(i)) != NULL; i++) {
         mp_obj_list_append(mp_sys_argv, mp_obj_new_str_from_cstr(arg));
@@ -64,12 +69,29 @@ static void set_script_directory(const char *script) {
     mp_obj_list_store(mp_sys_path, MP_OBJ_NEW_SMALL_INT(0), mp_obj_new_str_via_qstr(script, length));
 }
 
+static bool is_bytecode(const char *script) {
+    const char *dot = strrchr(script, '.');
+    return dot != NULL && strcmp(dot, ".mpy") == 0;
+}
+
+static void execute_bytecode(qstr name) {
+    mp_module_context_t *context = m_new_obj(mp_module_context_t);
+    context->module.globals = mp_globals_get();
+    mp_compiled_module_t module = {.context = context};
+    mp_raw_code_load_file(name, &module);
+    mp_call_function_0(mp_make_function_from_proto_fun(module.rc, context, NULL));
+}
+
 static void execute(const char *script) {
     qstr name = qstr_from_str(script);
-    mp_lexer_t *lexer = mp_lexer_new_from_file(name);
     mp_store_global(MP_QSTR___file__, MP_OBJ_NEW_QSTR(name));
     mp_hal_set_interrupt_char(CHAR_CTRL_C);
-    mp_parse_compile_execute(lexer, MP_PARSE_FILE_INPUT, mp_globals_get(), mp_locals_get());
+    if (is_bytecode(script)) {
+        execute_bytecode(name);
+    } else {
+        mp_lexer_t *lexer = mp_lexer_new_from_file(name);
+        mp_parse_compile_execute(lexer, MP_PARSE_FILE_INPUT, mp_globals_get(), mp_locals_get());
+    }
 }
 
 static void call_atexit(void) {
@@ -137,6 +159,8 @@ uint8_t port_main(void) {
         }
         run_repl();
         mp_printf(&mp_plat_print, "MPY: soft reboot\n");
+        port_threads_stop();
+        soft_timer_deinit();
         gc_sweep_all();
         mp_deinit();
     }

@@ -3,15 +3,22 @@
 #![no_std]
 #![no_main]
 
+mod crypto;
 mod float;
 
-guest_rt::entry!(main);
+guest_rt::entry!(main, other);
 
 unsafe extern "C" {
     /// Runs the program that the VM's arguments name, and returns its exit code.
     safe fn port_main() -> u8;
+    /// Runs threads on a vCPU other than the first.
+    safe fn port_other(vcpu: u64) -> !;
 }
 
 fn main() -> u8 {
     port_main()
+}
+
+fn other(vcpu: u64) -> ! {
+    port_other(vcpu)
 }

@@ -58,13 +58,32 @@ void *native_commit(void *code, size_t length);
 #define MICROPY_BOARD_AFTER_PYTHON_EXEC(input_kind, flags, exception, result) port_after_exec(exception)
 void port_after_exec(void *exception);
 
+// Threads, one on each vCPU. They take turns after so many branches; a turn costs an exit.
+#define MICROPY_PY_THREAD (1)
+#define MICROPY_PY_THREAD_GIL (1)
+#define MICROPY_PY_THREAD_GIL_VM_DIVISOR (1024)
+
 // Files.
 #define MICROPY_VFS (1)
+#define MICROPY_VFS_FAT (1)
+#define MICROPY_VFS_LFS1 (1)
+#define MICROPY_VFS_LFS2 (1)
+#define MICROPY_FATFS_ENABLE_LFN (1)
+#define MICROPY_FATFS_RPATH (2)
+#define MICROPY_FATFS_MAX_SS (4096)
+#define MICROPY_FATFS_LFN_CODE_PAGE 437
 #define MICROPY_VFS_ROM (1)
 #define MICROPY_VFS_ROM_IOCTL (0)
 #define MICROPY_READER_VFS (1)
 
-// Modules.
+// Modules. Errors have names, those of the hypervisor's calls too.
+#define MP_ENAMETOOLONG (36)
+#define MP_ENOTEMPTY (39)
+#define MICROPY_PY_ERRNO_LIST \
+    X(EPERM) X(ENOENT) X(ESRCH) X(EIO) X(EBADF) X(EAGAIN) X(ENOMEM) X(EACCES) X(EFAULT) X(EEXIST) X(ENODEV) \
+    X(ENOTDIR) X(EISDIR) X(EINVAL) X(EMFILE) X(ENOSPC) X(EROFS) X(ENAMETOOLONG) X(ENOTEMPTY) X(EOPNOTSUPP) \
+    X(EADDRINUSE) X(ECONNABORTED) X(ECONNRESET) X(ENOBUFS) X(ENOTCONN) X(ETIMEDOUT) X(ECONNREFUSED) \
+    X(EHOSTUNREACH) X(EALREADY) X(EINPROGRESS)
 #define MICROPY_PY_SYS_EXC_INFO (1)
 #define MICROPY_PY_SYS_ATEXIT (1)
 #define MICROPY_PY_TIME_GMTIME_LOCALTIME_MKTIME (1)
@@ -76,6 +95,26 @@ void port_after_exec(void *exception);
 #define MICROPY_PY_RANDOM_SEED_INIT_FUNC (mp_hal_random_seed())
 mp_uint_t mp_hal_random_seed(void);
 #define MICROPY_PY_OS_UNAME (1)
+#define MICROPY_PY_OS_URANDOM (1)
+#define MICROPY_PY_OS_INCLUDEFILE "osport.h"
+// Not axTLS, but crypto.rs in its terms.
+#define MICROPY_SSL_AXTLS (1)
+#define MICROPY_PY_HASHLIB_MD5 (1)
+#define MICROPY_PY_HASHLIB_SHA1 (1)
+#define MICROPY_PY_CRYPTOLIB (1)
+#define MICROPY_PY_CRYPTOLIB_CTR (1)
+#define MICROPY_PY_CRYPTOLIB_CONSTS (1)
+#define MICROPY_PY_MACHINE (1)
+#define MICROPY_PY_MACHINE_INCLUDEFILE "machineport.h"
+#define MICROPY_PY_MACHINE_RESET (1)
+#define MICROPY_PY_MACHINE_BARE_METAL_FUNCS (1)
+#define MICROPY_PY_MACHINE_MEMX (1)
+#define MICROPY_PY_MACHINE_PIN_BASE (1)
+#define MICROPY_PY_MACHINE_SIGNAL (1)
+#define MICROPY_PY_MACHINE_TIMER (1)
+// Timers are seen to where the interpreter polls: nothing interrupts their list.
+#define MICROPY_PY_PENDSV_ENTER
+#define MICROPY_PY_PENDSV_EXIT
 
 // The interpreter looks for a Ctrl-C, and for output that waits too long, at every so many branches.
 #define PORT_BRANCHES_PER_POLL (64)

@@ -24,9 +24,8 @@ static inline mp_uint_t mp_hal_ticks_cpu(void) {
     return hv_ticks();
 }
 
-static inline uint64_t mp_hal_time_ns(void) {
-    return hv_nanoseconds();
-}
+// Nanoseconds since 1970.
+uint64_t mp_hal_time_ns(void);
 
 static inline mp_uint_t mp_hal_ticks_us(void) {
     return hv_nanoseconds() / 1000;

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "py/obj.h"
+
 // Ends the VM, after the output that is still gathered.
 void port_exit(uint8_t code) __attribute__((noreturn));
 
@@ -12,7 +14,37 @@ void port_exit(uint8_t code) __attribute__((noreturn));
 // exit code that CPython has for it.
 uint8_t port_exit_code(void *exception);
 
-// Mounts the ROM image, if the VM has one, as the root directory.
-void port_mount_rom(void);
+// Mounts the VM's file system as the root directory, and the ROM image, if there is one, as /rom.
+void port_mount_files(void);
+
+// A file system object over the hypervisor's calls, and over the ROM image or None.
+mp_obj_t port_vfs_new(mp_obj_t rom);
+
+// The flags of FILE_OPEN for a mode as in open(). Raises ValueError for another letter.
+uint64_t port_file_flags(const char *mode);
+
+// Opens a file. Returns the file object.
+mp_obj_t port_file_open(const char *path, size_t length, uint64_t flags, const char *mode);
+
+// FILE_OPEN, which has one more try after a garbage collection if too many files are open.
+int64_t port_open_retrying(const char *path, size_t length, uint64_t flags);
+
+// Nanoseconds from 1970 to when hv_nanoseconds() was zero.
+uint64_t port_epoch(void);
+
+// Calls soft_timer_handler() if a timer is due.
+void port_timer_poll(void);
+
+// The earlier of a time, as hv_nanoseconds() has it, and that of the next timer.
+uint64_t port_timer_limit(uint64_t deadline);
+
+// Makes vCPU 0 the main thread.
+void port_threads_init(void);
+
+// Ends all other threads. The caller has the interpreter's lock.
+void port_threads_stop(void);
+
+// Marks what other threads hold, for the garbage collector.
+void port_threads_collect(void);
 
 #endif

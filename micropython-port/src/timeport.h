@@ -1,6 +1,4 @@
 // What the port adds to the module `time`. Included by upstream's extmod/modtime.c.
-//
-// The VM has no calendar clock: the epoch is the machine's power-on.
 
 #include <math.h>
 

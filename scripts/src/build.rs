@@ -79,7 +79,8 @@ pub fn build(profile: Profile, scope: Scope) -> Result<Products> {
 fn build_hypervisor(profile: Profile, toolchain: &Toolchain, products: &Products) -> Result<()> {
     let mut command = cargo_build(profile, HYPERVISOR_TARGET)?;
     command.args(["--package", "vmm"]);
-    for elf in executables("building the hypervisor", &mut command)? {
+    let made = made("building the hypervisor", &mut command)?;
+    for elf in made.into_iter().filter_map(|message| message.executable) {
         refresh(&elf, &products.hypervisor(), |output| {
             objcopy(toolchain, &["--output-target=binary"], &elf, output)
         })?;
@@ -93,9 +94,16 @@ fn build_guests(profile: Profile, scope: Scope, toolchain: &Toolchain, products:
     if scope == Scope::Everything {
         command.args(["--package", "test-guests"]);
     }
-    for elf in executables("building the guests", &mut command)? {
-        let product = products.guest(&format!("{}.elf", file_stem(&elf)));
-        refresh(&elf, &product, |output| objcopy(toolchain, &["--strip-all"], &elf, output))?;
+    let made = made("building the guests", &mut command)?;
+    for elf in made.iter().filter_map(|message| message.executable.as_ref()) {
+        let product = products.guest(&format!("{}.elf", file_stem(elf)));
+        refresh(elf, &product, |output| objcopy(toolchain, &["--strip-all"], elf, output))?;
+    }
+    // The port's build script makes it on the way.
+    for compiler in made.iter().filter_map(|message| Some(message.out_dir.as_ref()?.join("bin/mpy-cross"))) {
+        if compiler.is_file() {
+            refresh(&compiler, &products.mpy_cross(), |output| Ok(fs::copy(&compiler, output).map(drop)?))?;
+        }
     }
     Ok(())
 }
@@ -109,15 +117,17 @@ fn cargo_build(profile: Profile, target: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The executables that `command`, a `cargo build`, says it made.
-fn executables(title: &str, command: &mut Command) -> Result<Vec<PathBuf>> {
-    #[derive(Deserialize)]
-    struct Message {
-        executable: Option<PathBuf>,
-    }
+/// What cargo says it has made: a program, or what a build script leaves in a directory.
+#[derive(Deserialize)]
+struct Made {
+    executable: Option<PathBuf>,
+    out_dir: Option<PathBuf>,
+}
+
+/// What `command`, a `cargo build`, says it made.
+fn made(title: &str, command: &mut Command) -> Result<Vec<Made>> {
     let said = progress::run(title, command)?;
-    let messages = said.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    Ok(messages.filter_map(|message: Message| message.executable).collect())
+    Ok(said.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 fn objcopy(toolchain: &Toolchain, options: &[&str], input: &Path, output: &Path) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Makes the bundle that the hypervisor boots: a tar archive of a manifest and the files it names.
 
+use crate::bytecode::Compiler;
 use crate::failure::Failure;
 use crate::paths::Products;
 use crate::size::Size;
@@ -78,6 +79,19 @@ impl Draft {
     fn parse(shown: String, text: String, directory: Option<PathBuf>) -> Result<Self> {
         let manifest = Manifest::parse(&text).map_err(|error| wrong(&error, &shown))?;
         Ok(Self { shown, text, manifest, directory, elsewhere: BTreeMap::new() })
+    }
+
+    /// The same with all Python files compiled to bytecode.
+    pub fn compiled(&self, compiler: &Compiler) -> Result<Self> {
+        let mut table: Table = self.text.parse().context("the manifest was good before")?;
+        let mut elsewhere = self.elsewhere.clone();
+        let vms = table.get_mut("vm").and_then(Value::as_array_mut);
+        for vm in vms.into_iter().flatten().filter_map(Value::as_table_mut) {
+            let add = |name, path| drop(elsewhere.insert(name, path));
+            compiler.compile_vm(vm, |name| self.user_file(name), add)?;
+        }
+        let draft = Self::parse(self.shown.clone(), table.to_string(), self.directory.clone())?;
+        Ok(Self { elsewhere, ..draft })
     }
 
     /// The finished bundle, with images from `products` where the user has none of that name.

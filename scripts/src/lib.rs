@@ -7,6 +7,7 @@ pub mod apt;
 pub mod bench;
 pub mod build;
 pub mod bundle;
+pub mod bytecode;
 pub mod console;
 pub mod failure;
 pub mod paths;

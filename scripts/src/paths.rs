@@ -79,6 +79,11 @@ impl Products {
         self.directory.join("tinyvmm.img")
     }
 
+    /// MicroPython's compiler from Python to bytecode, a program for this machine.
+    pub fn mpy_cross(&self) -> PathBuf {
+        self.directory.join("mpy-cross")
+    }
+
     /// The guest program called `name`, such as `micropython.elf` or `vm1.bin`.
     pub fn guest(&self, name: &str) -> PathBuf {
         self.directory.join(name)

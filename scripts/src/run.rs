@@ -1,6 +1,7 @@
 //! `cargo xtask run`: boots a script, a manifest or a bundle.
 
 use crate::bundle::{Draft, readable};
+use crate::bytecode::Compiler;
 use crate::failure::Failure;
 use crate::paths::{Products, Profile};
 use crate::qemu::{Board, shell_line};
@@ -32,6 +33,9 @@ pub struct Run {
     /// How much the hypervisor tells: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
     loglevel: Option<String>,
+    /// Compile Python files to bytecode first: the VM starts without compiling them
+    #[arg(long)]
+    mpy: bool,
     /// Build with debug assertions
     #[arg(long)]
     debug: bool,
@@ -88,7 +92,8 @@ impl Run {
         if self.program.is_empty() && stdin().is_terminal() {
             eprintln!("{}", terminal::HELP);
         }
-        match &input {
+        let work = tempfile::tempdir().context("cannot make a temporary directory")?;
+        match &self.compiled(input, &products, work.path())? {
             Input::Ready(path) => self.boot(&products, path),
             Input::Draft(draft) => {
                 let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
@@ -115,6 +120,20 @@ impl Run {
                 "{program}: what is it? A script ends in .py, a manifest in .toml, a bundle in .tar"
             ))
             .into()),
+        }
+    }
+
+    /// What to boot, with bytecode in place of Python if the user wants that.
+    fn compiled(&self, input: Input, products: &Products, directory: &Path) -> Result<Input> {
+        match input {
+            Input::Ready(_) if self.mpy => {
+                Err(Failure::bad_input("--mpy: a bundle is passed on as it is").into())
+            }
+            Input::Draft(draft) if self.mpy => {
+                let compiler = Compiler { program: &products.mpy_cross(), directory };
+                Ok(Input::Draft(draft.compiled(&compiler)?))
+            }
+            input => Ok(input),
         }
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Vm {
     vcpus: u32,
     restart: String,
     emit: Option<String>,
+    storage: String,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -43,6 +44,7 @@ impl Vm {
             vcpus: 1,
             restart: "never".into(),
             emit: None,
+            storage: "1MiB".into(),
             files: vec![],
         }
     }
@@ -87,6 +89,11 @@ impl Vm {
         Self { emit: Some(emit.into()), ..self }
     }
 
+    /// Has this much room for files.
+    pub(crate) fn storage(self, storage: &str) -> Self {
+        Self { storage: storage.into(), ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -95,9 +102,9 @@ impl Vm {
 
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
-        let Self { name, image, memory, args, priority, machine, vcpus, restart, .. } = self;
+        let Self { name, image, memory, args, priority, machine, vcpus, restart, storage, .. } = self;
         let head = format!(
-            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\n"
+            "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\nstorage = {storage:?}\n"
         );
         let emit = self.emit.iter().map(|emit| format!("emit = {emit:?}\n"));
         let head = head + &emit.collect::<String>();

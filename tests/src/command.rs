@@ -18,6 +18,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("command::arguments", arguments),
         test("command::end_of_input", end_of_input),
         test("command::syntax_error", syntax_error),
+        test("command::bytecode", bytecode),
+        test("command::bytecode_of_a_manifest", bytecode_of_a_manifest),
+        test("command::bytecode_of_wrong_syntax", bytecode_of_wrong_syntax),
         test("command::missing_script", || refuses("no/such.py", "error: no/such.py: no such file")),
         test("command::missing_manifest", || refuses("no/such.toml", "error: no/such.toml: no such file")),
         test("command::missing_bundle", || refuses("no/such.tar", "error: no/such.tar: no such file")),
@@ -62,6 +65,32 @@ fn end_of_input() -> Result<()> {
     let (_directory, script) = file("x.py", "print('first', input())\ninput()")?;
     let console = run_with_input(xtask(&["run", "--timeout", "20", shown(&script)?])?, "abc\n")?;
     console.shows("first abc\n")?.shows("EOFError")?.ends_with(1).map(drop)
+}
+
+fn bytecode() -> Result<()> {
+    let text = "import os, sys\nprint(os.listdir('/rom'), sys.argv)\n1 / 0\n";
+    let (_directory, script) = file("a.py", text)?;
+    let console = run(xtask(&["run", "--mpy", shown(&script)?, "x"])?)?;
+    console.shows("['a.mpy'] ['a.mpy', 'x']\n")?.shows("File \"/a.py\", line 3, in <module>")?;
+    console.ends_with(1).map(drop)
+}
+
+fn bytecode_of_a_manifest() -> Result<()> {
+    let manifest = "[[vm]]\nname = \"a\"\nimage = \"micropython.elf\"\nmemory = \"1MiB\"\nargs = [\"/main.py\"]\n\
+                    [vm.files]\n\"/main.py\" = \"main.py\"\n\"/module.py\" = \"module.py\"\n\
+                    \"/data.txt\" = \"data.txt\"\n";
+    let (directory, manifest) = file("a.toml", manifest)?;
+    let main = "import module\nprint(module.x, open('/data.txt').read(), __file__)\n";
+    for (name, text) in [("main.py", main), ("module.py", "x = 5\n"), ("data.txt", "data")] {
+        fs::write(directory.path().join(name), text)?;
+    }
+    run(xtask(&["run", "--mpy", shown(&manifest)?])?)?.is("5 data /main.mpy\n")?.ends_with(0).map(drop)
+}
+
+fn bytecode_of_wrong_syntax() -> Result<()> {
+    let (_directory, script) = file("a.py", "if True print(1)\n")?;
+    let console = run(xtask(&["run", "--mpy", shown(&script)?])?)?;
+    console.shows("a.py: ")?.shows("SyntaxError")?.ends_with(2).map(drop)
 }
 
 fn syntax_error() -> Result<()> {

@@ -10,6 +10,8 @@ mod console;
 mod dialogue;
 mod failure;
 mod faults;
+mod features;
+mod files;
 mod hypercalls;
 mod interrupts;
 mod isolation;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         command::tests(),
         failure::tests(),
         faults::tests(),
+        features::tests(),
+        files::tests(),
         hypercalls::tests(),
         interrupts::tests(),
         isolation::tests(),

@@ -7,6 +7,7 @@ use crate::{
         power, smp,
     },
     bundle::{Bundle, BundleError},
+    clock,
     console::{self, Device, Style},
     device_tree, logger,
     memory::{
@@ -15,6 +16,7 @@ use crate::{
         page_table::{ADDRESS_LIMIT, PAGE_SIZE},
     },
     platform::{GicCpus, Platform, Psci, Required},
+    random,
     vm::{self, BuildError, Builder, Interrupts},
 };
 use alloc::boxed::Box;
@@ -114,7 +116,18 @@ pub fn discover(tree: &'static [u8]) -> Platform<'static> {
         console::init(unsafe { Device::open(uart) });
     }
     logger::init();
+    platform.seeds.into_iter().for_each(random::seed);
+    read_clock(&platform);
     platform
+}
+
+/// Takes over the time of day from a PL031, whose first register counts seconds (Arm DDI 0224, 3.3.1).
+fn read_clock(platform: &Platform<'_>) {
+    let Some(registers) = &platform.clock else { return };
+    map(registers.clone(), Kind::Device);
+    let Ok(address) = usize::try_from(registers.start) else { return };
+    // SAFETY: a register that has just been mapped; reading it changes nothing.
+    clock::set(unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() });
 }
 
 /// Takes charge of memory, the interrupt controller and this core.

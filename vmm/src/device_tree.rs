@@ -17,7 +17,7 @@ const MAX_SIZE: usize = 2 << 20;
 /// Deepest nesting of nodes that is accepted.
 const MAX_DEPTH: usize = 12;
 /// The properties that anyone asks for; the others are passed over. Some nodes have hundreds.
-const PROPERTIES: [&str; 19] = [
+const PROPERTIES: [&str; 21] = [
     "#address-cells",
     "#redistributor-regions",
     "#size-cells",
@@ -29,6 +29,7 @@ const PROPERTIES: [&str; 19] = [
     "device_type",
     "enable-method",
     "interrupts",
+    "kaslr-seed",
     "linux,initrd-end",
     "linux,initrd-start",
     "method",
@@ -36,6 +37,7 @@ const PROPERTIES: [&str; 19] = [
     "phandle",
     "ranges",
     "reg",
+    "rng-seed",
     "status",
 ];
 

@@ -13,13 +13,16 @@ pub mod arch;
 #[cfg(target_os = "none")]
 pub mod boot;
 pub mod bundle;
+pub mod clock;
 pub mod console;
 pub mod device_tree;
 pub mod devices;
+pub mod files;
 pub mod hypercall;
 pub mod logger;
 pub mod memory;
 pub mod monitor;
 pub mod platform;
+pub mod random;
 pub mod scheduler;
 pub mod vm;

@@ -38,6 +38,10 @@ pub struct Platform<'a> {
     pub bundle: Option<Range<u64>>,
     /// The command line.
     pub bootargs: &'a str,
+    /// Registers of the clock.
+    pub clock: Option<Range<u64>>,
+    /// What the boot loader has put there to start random numbers from.
+    pub seeds: [&'a [u8]; 2],
 }
 
 /// A PL011 UART.
@@ -182,6 +186,7 @@ impl<'a> Platform<'a> {
             self.bootargs = node.string("bootargs").unwrap_or_default();
             self.bundle =
                 node.number("linux,initrd-start").zip(node.number("linux,initrd-end")).map(|(a, b)| a..b);
+            self.seeds = ["rng-seed", "kaslr-seed"].map(|name| node.property(name).unwrap_or_default());
             self.bundle.take_if(|bundle| bundle.start >= bundle.end);
         }
         if !node.is_enabled() {
@@ -201,6 +206,9 @@ impl<'a> Platform<'a> {
         }
         if node.is_compatible("arm,pl011") {
             self.visit_uart(path, uart_clock);
+        }
+        if node.is_compatible("arm,pl031") {
+            self.clock = path.reg(0);
         }
         if ["arm,gic-400", "arm,cortex-a15-gic"].iter().any(|name| node.is_compatible(name)) {
             self.gic = gic_v2(path);
@@ -346,6 +354,10 @@ mod tests {
         fdt.property_string("compatible", "arm,armv8-timer").unwrap();
         fdt.property_array_u32("interrupts", &[1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4]).unwrap();
         fdt.end_node(node).unwrap();
+        let node = fdt.begin_node("pl031@9010000").unwrap();
+        fdt.property_string("compatible", "arm,pl031").unwrap();
+        fdt.property_array_u64("reg", &[0x901_0000, 0x1000]).unwrap();
+        fdt.end_node(node).unwrap();
         let node = fdt.begin_node("apb-pclk").unwrap();
         fdt.property_string("compatible", "fixed-clock").unwrap();
         fdt.property_u32("phandle", 0x8000).unwrap();
@@ -353,6 +365,7 @@ mod tests {
         fdt.end_node(node).unwrap();
         let node = fdt.begin_node("chosen").unwrap();
         fdt.property_string("bootargs", "loglevel=warn console=30x100 loglevel=info").unwrap();
+        fdt.property("rng-seed", b"chance").unwrap();
         fdt.property_u64("linux,initrd-start", 0x4800_0000).unwrap();
         fdt.property_u32("linux,initrd-end", 0x4800_2000).unwrap();
         fdt.end_node(node).unwrap();
@@ -369,6 +382,8 @@ mod tests {
         assert_eq!(platform.unmapped[..], [0x5000_1000..0x5000_2000]);
         let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
         assert_eq!(platform.uart, Some(uart));
+        assert_eq!(platform.clock, Some(0x901_0000..0x901_1000));
+        assert_eq!(platform.seeds, [&b"chance"[..], b""]);
         assert_eq!(platform.psci, Some(Psci::Smc));
         let core = |affinity, start| Core { affinity, start };
         let cores = [core(0, Start::Psci), core(1, Start::SpinTable(0xd8)), core(0x100, Start::Unknown)];

@@ -83,6 +83,64 @@ unsafe extern "C" fn hv_console_read(buffer: *mut u8, length: usize) -> i64 {
     count(hypercall::console_read(unsafe { core::slice::from_raw_parts_mut(buffer, length) }))
 }
 
+/// Makes the hypercall `number`, one of those that C programs have no function for: files. Returns its result or a
+/// negative error number.
+///
+/// # Safety
+///
+/// Where the call writes to memory, the arguments name memory that it may write to.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hv_call(number: u64, first: u64, second: u64, third: u64, fourth: u64) -> i64 {
+    // SAFETY: the caller's promise.
+    unsafe { hypercall::hvc_with(number, [first, second, third, fourth]) }
+}
+
+/// Returns the time of day in nanoseconds since 1970, or 0 if the hypervisor does not tell.
+#[unsafe(no_mangle)]
+extern "C" fn hv_wall_clock() -> u64 {
+    hypercall::wall_clock().unwrap_or(0)
+}
+
+/// Ends the wait of another vCPU, or its next one.
+#[unsafe(no_mangle)]
+extern "C" fn hv_wake(vcpu: usize) {
+    // A vCPU that is not there does not wait.
+    let _ = hypercall::wake(vcpu as u64);
+}
+
+/// Fills a buffer with random bytes. Returns 0 or a negative error number.
+///
+/// # Safety
+///
+/// `buffer` points to `length` bytes that may be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn hv_random(buffer: *mut u8, length: usize) -> i64 {
+    // SAFETY: the caller's promise.
+    status(hypercall::random(unsafe { core::slice::from_raw_parts_mut(buffer, length) }))
+}
+
+/// Ends the VM and starts it anew.
+#[unsafe(no_mangle)]
+extern "C" fn hv_reset() -> ! {
+    /// SYSTEM_RESET of PSCI (Arm DEN0022, 5.1.11).
+    const SYSTEM_RESET: u64 = 0x8400_0009;
+    // SAFETY: the call takes no address.
+    let result = unsafe { hypercall::hvc(SYSTEM_RESET, 0, 0) };
+    unreachable!("the VM goes on after its end ({result})")
+}
+
+/// Returns the ticks of the counter in a second.
+#[unsafe(no_mangle)]
+extern "C" fn hv_frequency() -> u64 {
+    time::frequency()
+}
+
+/// Returns the number of vCPUs.
+#[unsafe(no_mangle)]
+extern "C" fn hv_vcpu_count() -> usize {
+    memory::vcpus()
+}
+
 /// Returns the argument string number `index`, NULL after the last one.
 #[unsafe(no_mangle)]
 extern "C" fn hv_arg(index: usize) -> *const c_char {

@@ -5,6 +5,16 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 
+/// The bytes of a string before its NUL.
+///
+/// # Safety
+///
+/// `string` ends with a NUL.
+unsafe fn bytes<'a>(string: *const c_char) -> &'a [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(string) }.to_bytes()
+}
+
 /// Compares two strings up to the first difference, which mostly comes early, or to their end.
 ///
 /// # Safety
@@ -55,6 +65,35 @@ unsafe extern "C" fn strrchr(string: *const c_char, character: c_int) -> *mut c_
     // SAFETY: it is a string. Its NUL can be looked for as well.
     let bytes = unsafe { CStr::from_ptr(string) }.to_bytes_with_nul();
     at(bytes, bytes.iter().rposition(|&byte| byte == low_byte(character))).cast()
+}
+
+/// Length of the start of a string that has only bytes for which `wanted` is true.
+fn span(string: &[u8], wanted: impl Fn(&u8) -> bool) -> usize {
+    string.iter().take_while(|byte| wanted(byte)).count()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strspn(string: *const c_char, accepted: *const c_char) -> usize {
+    // SAFETY: both are strings.
+    let (string, accepted) = unsafe { (bytes(string), bytes(accepted)) };
+    span(string, |byte| accepted.contains(byte))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strcspn(string: *const c_char, refused: *const c_char) -> usize {
+    // SAFETY: both are strings.
+    let (string, refused) = unsafe { (bytes(string), bytes(refused)) };
+    span(string, |byte| !refused.contains(byte))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char {
+    // SAFETY: it is a string, and `to` has room for it.
+    unsafe {
+        let bytes = CStr::from_ptr(from).to_bytes_with_nul();
+        ptr::copy_nonoverlapping(bytes.as_ptr().cast(), to, bytes.len());
+    }
+    to
 }
 
 #[unsafe(no_mangle)]

@@ -14,12 +14,13 @@
 //! `-`[`EFAULT`], and nothing is read or written.
 #![no_std]
 
+pub mod files;
 pub mod virt;
 
 /// Major version of the ABI: guests refuse to run on another one.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the ABI: grows when calls are added.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 /// What [`VERSION`] returns and [`InfoPage::abi_version`] holds: `major << 16 | minor`.
 pub const ABI_VERSION: u32 = ABI_MAJOR << 16 | ABI_MINOR;
 
@@ -45,29 +46,54 @@ pub const CONSOLE_POLL: u64 = 0x12;
 /// Returns the size of the terminal in characters: `rows << 16 | columns`.
 pub const CONSOLE_SIZE: u64 = 0x13;
 
+/// Returns the time of day in nanoseconds since 1970. On a board without a clock, since power-on.
+pub const WALL_CLOCK: u64 = 0x30;
+/// Ends the wait (`WFI`) of vCPU `x1` of this VM, or its next one if it does not wait. Returns 0;
+/// `-`[`EINVAL`] if there is no such vCPU.
+pub const WAKE: u64 = 0x32;
+
+/// Writes at most `x2` random bytes, fit for secrets, to address `x1`. Returns the bytes written.
+pub const RANDOM: u64 = 0x38;
+
 /// Longest string that [`PUTS`] takes, in bytes, without its NUL.
 pub const PUTS_MAX: u64 = 64 << 10;
 
+/// Not permitted: the VM lacks the capability.
+pub const EPERM: i64 = 1;
 /// No such file, VM or object.
 pub const ENOENT: i64 = 2;
 /// No such VM any more.
 pub const ESRCH: i64 = 3;
-/// Not permitted: the VM lacks the capability.
-pub const EPERM: i64 = 1;
 /// Input or output error of a device.
 pub const EIO: i64 = 5;
+/// No such open file.
+pub const EBADF: i64 = 9;
 /// Nothing there yet, or no room yet: try again.
 pub const EAGAIN: i64 = 11;
 /// Out of memory.
 pub const ENOMEM: i64 = 12;
 /// The buffer is not wholly inside the VM's own memory.
 pub const EFAULT: i64 = 14;
+/// There is one already.
+pub const EEXIST: i64 = 17;
+/// A part of the path, or what has to be a directory, is none.
+pub const ENOTDIR: i64 = 20;
+/// It is a directory.
+pub const EISDIR: i64 = 21;
 /// An argument is out of range.
 pub const EINVAL: i64 = 22;
+/// Too many open files.
+pub const EMFILE: i64 = 24;
 /// No space left.
 pub const ENOSPC: i64 = 28;
+/// The file cannot be changed.
+pub const EROFS: i64 = 30;
+/// A name or a path is too long.
+pub const ENAMETOOLONG: i64 = 36;
 /// No such hypercall.
 pub const ENOSYS: i64 = 38;
+/// The directory is not empty.
+pub const ENOTEMPTY: i64 = 39;
 
 /// Guest physical address of RAM on the `tiny` machine.
 pub const RAM_BASE: u64 = 0;

@@ -125,6 +125,20 @@ fn vtcr() -> u64 {
         | (64 - 39)
 }
 
+/// A random number, from a core that has a source of them (FEAT_RNG).
+#[must_use]
+pub fn random() -> Option<u64> {
+    if read_register!("id_aa64isar0_el1") >> 60 == 0 {
+        return None;
+    }
+    let (number, failed): (u64, u64);
+    // SAFETY: reads RNDR, which there is; the flags say whether it had a number.
+    unsafe {
+        core::arch::asm!("mrs {}, s3_3_c2_c4_0", "cset {}, eq", out(reg) number, out(reg) failed, options(nomem, nostack));
+    }
+    (failed == 0).then_some(number)
+}
+
 /// Width of a VMID on this core.
 #[must_use]
 pub fn vmid_bits() -> u32 {

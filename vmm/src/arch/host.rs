@@ -30,6 +30,15 @@ pub mod cache {
     pub fn synchronise_instructions(_start: *const u8, _len: usize) {}
 }
 
+/// The core.
+pub mod cpu {
+    /// None: the tests do without chance.
+    #[must_use]
+    pub fn random() -> Option<u64> {
+        None
+    }
+}
+
 /// The clock.
 pub mod timer {
     /// Ticks since the machine was switched on.

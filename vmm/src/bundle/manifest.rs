@@ -15,6 +15,7 @@
 //! priority = 8                # optional, 0 to 255: higher runs first
 //! affinity = [0, 1]           # optional: the cores it may run on
 //! restart = "never"           # optional: never, on-failure or always
+//! storage = "1MiB"            # optional: room for the files that it writes
 //! [vm.files]                  # optional, tiny
 //! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
 //! ```
@@ -49,11 +50,16 @@ pub const MAX_LENGTH: usize = 64 << 10;
 /// Priority of a VM whose manifest names none.
 pub const DEFAULT_PRIORITY: u8 = 8;
 
+/// Room for files of a VM whose manifest names none, in bytes. It takes memory as it is used.
+pub const DEFAULT_STORAGE: u64 = 1 << 20;
+/// Most room for files that a manifest can give, in bytes.
+pub const STORAGE_MAX: u64 = 256 << 20;
+
 const PAGE_SIZE: u64 = 4096;
 const TOP_KEYS: &[&str] = &["loglevel", "vm"];
 const VM_KEYS: &[&str] = &[
     "name", "machine", "image", "memory", "vcpus", "entry", "args", "emit", "priority", "affinity",
-    "restart", "files",
+    "restart", "storage", "files",
 ];
 /// Cores that a manifest can name.
 const CORES: RangeInclusive<i64> = 0..=7;
@@ -92,6 +98,8 @@ pub struct VmConfig {
     pub affinity: Option<Affinity>,
     /// When it is started again after it has ended.
     pub restart: Restart,
+    /// Room for the files that it writes, in bytes: whole pages, at most [`STORAGE_MAX`].
+    pub storage: u64,
     /// Files the guest can read, by their absolute, normalised path in the VM.
     pub files: BTreeMap<String, FileName>,
 }
@@ -221,7 +229,7 @@ impl VmConfig {
         let machine = table.get("machine").map_or(Ok(Machine::Tiny), |value| machine(&value))?;
         let image = file_name(&table.require("image")?)?;
         let vcpus = table.get("vcpus").map_or(Ok(1), |value| vcpus(&value))?;
-        let memory = memory(&table.require("memory")?, &machine.memory_sizes(vcpus))?;
+        let memory = size_in(&table.require("memory")?, &machine.memory_sizes(vcpus))?;
         let tiny_only = |key| table.get(key).map(|value| only_on_tiny(machine, value)).transpose();
         Ok(Self {
             name,
@@ -234,6 +242,9 @@ impl VmConfig {
             emit: tiny_only("emit")?.map_or(Ok(Emit::Bytecode), |value| emit(&value))?,
             priority: table.get("priority").map_or(Ok(DEFAULT_PRIORITY), |value| priority(&value))?,
             affinity: table.get("affinity").map(|value| affinity(&value)).transpose()?,
+            storage: table
+                .get("storage")
+                .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
             restart: table.get("restart").map_or(Ok(Restart::Never), |value| restart(&value))?,
             files: tiny_only("files")?.map_or(Ok(BTreeMap::new()), |value| files(&value))?,
         })
@@ -314,7 +325,7 @@ fn file_name(value: &Value<'_>) -> Result<FileName, ManifestError> {
     }
 }
 
-fn memory(value: &Value<'_>, sizes: &RangeInclusive<u64>) -> Result<u64, ManifestError> {
+fn size_in(value: &Value<'_>, sizes: &RangeInclusive<u64>) -> Result<u64, ManifestError> {
     let size = size(value.string()?).ok_or_else(|| value.error(Problem::MemoryUnit))?;
     if sizes.contains(&size) && size % PAGE_SIZE == 0 {
         Ok(size)

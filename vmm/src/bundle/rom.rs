@@ -41,7 +41,7 @@ impl<'a> RomFs<'a> {
     /// The image would be longer than [`abi::ROM_MAX`].
     pub fn new(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, RomError> {
         let files: Vec<_> = files.into_iter().collect();
-        let length = emit(&files, &mut []);
+        let length = emit(&files, &mut [], |_| {});
         match u64::try_from(length) {
             Ok(size) if size <= abi::ROM_MAX => Ok(Self { files, length }),
             _ => Err(RomError { length }),
@@ -56,14 +56,14 @@ impl<'a> RomFs<'a> {
     }
 
     /// Writes the image to the start of `out`, which has room for [`RomFs::len`] bytes; what does not fit
-    /// is left out.
-    pub fn write_to(&self, out: &mut [u8]) {
-        emit(&self.files, out);
+    /// is left out. Calls `each` with the place of each file's data.
+    pub fn write_to(&self, out: &mut [u8], each: impl FnMut(usize)) {
+        emit(&self.files, out, each);
     }
 }
 
 /// Writes what fits of the image to `out`, and returns the length of the whole.
-fn emit(files: &[(&str, &[u8])], out: &mut [u8]) -> usize {
+fn emit(files: &[(&str, &[u8])], out: &mut [u8], mut each: impl FnMut(usize)) -> usize {
     let mut writer = Writer { out, position: 0 };
     writer.put(&FILE_SYSTEM);
     let root = writer.open();
@@ -77,7 +77,7 @@ fn emit(files: &[(&str, &[u8])], out: &mut [u8]) -> usize {
             directories.push((prefix, writer.open_named(DIRECTORY, name)));
         }
         let name = path.rsplit('/').next().unwrap_or_default();
-        writer.file(name, data);
+        each(writer.file(name, data));
     }
     while let Some((_, record)) = directories.pop() {
         writer.close(record);
@@ -142,15 +142,18 @@ impl Writer<'_> {
         self.put_at(record.length_at, &number(self.position.saturating_sub(payload)));
     }
 
-    fn file(&mut self, name: &str, data: &[u8]) {
+    /// Returns where the data is.
+    fn file(&mut self, name: &str, data: &[u8]) -> usize {
         let record = self.open_named(FILE, name);
         self.put(&[DATA]);
         while !self.position.saturating_add(NUMBER_SIZE).is_multiple_of(DATA_ALIGNMENT) {
             self.put(&[0x80]);
         }
         self.put(&number(data.len()));
+        let start = self.position;
         self.put(data);
         self.close(record);
+        start
     }
 
     /// The format wants an image of even length.

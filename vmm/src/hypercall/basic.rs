@@ -2,7 +2,7 @@
 
 use super::Errno;
 use crate::vm::Vm;
-use tinyvmm_abi::{CONSOLE_WRITE, EFAULT, EINVAL, EXIT, PUTS_MAX};
+use tinyvmm_abi::{CONSOLE_WRITE, EFAULT, EINVAL, EXIT, PUTS_MAX, RANDOM, WALL_CLOCK, files::FILE_OPEN};
 
 /// Bytes that are copied from a guest at a time.
 pub(super) const CHUNK: usize = 256;
@@ -55,5 +55,6 @@ fn length_to_nul(vm: &Vm, available: u64, address: u64) -> Result<u64, Errno> {
 /// FEATURES: bit `n` says that the group which starts at `8 * n` is there.
 pub(super) fn features(word: u64) -> u64 {
     let group = |first: u64| 1 << (first / 8);
-    if word == 0 { group(EXIT) | group(CONSOLE_WRITE) } else { 0 }
+    let groups = [EXIT, CONSOLE_WRITE, FILE_OPEN, WALL_CLOCK, RANDOM];
+    if word == 0 { groups.into_iter().map(group).sum() } else { 0 }
 }

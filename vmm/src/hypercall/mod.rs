@@ -4,9 +4,11 @@
 
 mod basic;
 mod console;
+mod files;
 pub mod psci;
+mod time;
 
-use crate::{arch::context::GuestRegisters, memory::guest::BadAddress, vm::Vm};
+use crate::{arch::context::GuestRegisters, clock, memory::guest::BadAddress, vm::Vm};
 use tinyvmm_abi as abi;
 
 /// What a guest gets instead of a result: a number of [`tinyvmm_abi`], positive.
@@ -36,7 +38,7 @@ const SMCCC: u64 = 1 << 31;
 /// Carries out the hypercall that the registers name.
 #[inline]
 pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
-    let [number, a1, a2, ..] = registers.x;
+    let [number, a1, a2, a3, a4, ..] = registers.x;
     let result = match number {
         abi::EXIT => return Flow::Exit(basic::exit_code(a1)),
         abi::PUTCHAR => Ok(basic::putchar(vm, a1)),
@@ -47,6 +49,10 @@ pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
         abi::CONSOLE_READ => console::read(vm, a1, a2),
         abi::CONSOLE_POLL => Ok(console::poll(vm)),
         abi::CONSOLE_SIZE => Ok(console::size()),
+        abi::files::FILE_OPEN..=abi::files::FILE_SPACE => files::call(vm, number, [a1, a2, a3, a4]),
+        abi::WALL_CLOCK => Ok(clock::now()),
+        abi::WAKE => time::wake(vm, a1),
+        abi::RANDOM => time::random(vm, a1, a2),
         _ if number & SMCCC != 0 => return Flow::Secure,
         _ => Err(Errno(abi::ENOSYS)),
     };
@@ -91,8 +97,8 @@ pub(crate) mod tests {
     #[test]
     fn version_and_features() {
         let vm = vm();
-        assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16);
-        assert_eq!(call_with(&vm, &[abi::FEATURES, 0]), 0b101, "the groups at 0 and at 0x10");
+        assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16 | 1);
+        assert_eq!(call_with(&vm, &[abi::FEATURES, 0]), 0b1101_0101, "groups 0, 0x10, 0x20, 0x30 and 0x38");
         assert_eq!(call_with(&vm, &[abi::FEATURES, 1]), 0);
         assert_eq!(call_with(&vm, &[abi::FEATURES, u64::MAX]), 0);
     }
@@ -107,7 +113,7 @@ pub(crate) mod tests {
     #[test]
     fn unknown_numbers_are_refused() {
         let vm = vm();
-        for number in [5, 0xf, 0x14, 0x20, 0x7fff_ffff, 1 << 32, 1 << 63] {
+        for number in [5, 0xf, 0x14, 0x2d, 0x31, 0x39, 0x7fff_ffff, 1 << 32, 1 << 63] {
             assert_eq!(call_with(&vm, &[number, 0, 0]), -abi::ENOSYS, "{number:#x}");
         }
         let mut registers = GuestRegisters::default();
@@ -144,10 +150,69 @@ pub(crate) mod tests {
         assert!(0 < long && long < RAM.cast_signed(), "long writes are done in pieces");
     }
 
+    #[test]
+    fn files_go_through_guest_memory() {
+        use abi::files::*;
+        let vm = vm();
+        put(&vm, 0x100, b"/a/dir/dir/b");
+        let call = |args: &[u64]| call_with(&vm, args);
+        let (a, b) = ([0x100, 2], [0x106, 4]);
+        assert_eq!(call(&[FILE_OPEN, a[0], a[1], OPEN_READ]), -abi::ENOENT);
+        assert_eq!(call(&[FILE_OPEN, a[0], a[1], OPEN_READ | OPEN_WRITE | OPEN_CREATE]), 0);
+        assert_eq!(call(&[FILE_WRITE, 0, 0, RAM]), 14 << 12, "the quota is 16 pages");
+        assert_eq!(call(&[FILE_WRITE, 0, RAM - 1, 2]), -abi::EFAULT);
+        assert_eq!(call(&[FILE_SEEK, 0, 0x100, SEEK_SET]), 0x100);
+        assert_eq!(call(&[FILE_READ, 0, 0x1000, 4]), 4);
+        let mut bytes = [0; 4];
+        vm.memory.read(vm.memory.check(0x1000, 4).unwrap(), &mut bytes);
+        assert_eq!(&bytes, b"/a/d");
+        assert_eq!(call(&[FILE_READ, 0, RAM, 1]), -abi::EFAULT);
+        assert_eq!(call(&[FILE_TRUNCATE, 0, 0]), 0);
+        assert_eq!(call(&[FILE_CLOSE, 0]), 0);
+        assert_eq!(call(&[FILE_CLOSE, 0]), -abi::EBADF);
+        assert_eq!(call(&[FILE_MKDIR, b[0], b[1]]), 0);
+        assert_eq!(call(&[FILE_STAT, b[0], b[1], 0x1000]), 0);
+        vm.memory.read(vm.memory.check(0x1000, 4).unwrap(), &mut bytes);
+        assert_eq!(u32::from_ne_bytes(bytes), KIND_DIRECTORY);
+        assert_eq!(call(&[FILE_STAT, b[0], b[1], RAM - 4]), -abi::EFAULT);
+        assert_eq!(call(&[FILE_STAT, RAM, 1, 0x1000]), -abi::EFAULT);
+        assert_eq!(call(&[FILE_STAT, 0, PATH_MAX + 1, 0x1000]), -abi::ENAMETOOLONG);
+        assert_eq!(call(&[FILE_UNLINK, b[0], b[1], 0]), -abi::EISDIR);
+        assert_eq!(call(&[FILE_UNLINK, b[0], b[1], 2]), -abi::EINVAL);
+        assert_eq!(call(&[FILE_RENAME, a[0], a[1], b[0], b[1]]), -abi::EISDIR);
+        assert_eq!(call(&[FILE_UNLINK, b[0], b[1], 1]), 0);
+        assert_eq!(call(&[FILE_RENAME, a[0], a[1], b[0], b[1]]), 0);
+        assert_eq!(call(&[FILE_OPEN, 0x100, 0, OPEN_READ]), -abi::EINVAL);
+        put(&vm, 0x100, b"/");
+        assert_eq!(call(&[FILE_OPEN, 0x100, 1, OPEN_READ]), 0);
+        assert_eq!(call(&[FILE_READDIR, 0, RAM - 8]), -abi::EFAULT);
+        assert_eq!([1, 0].map(|_| call(&[FILE_READDIR, 0, 0x1000])), [1, 0]);
+        assert_eq!(call(&[FILE_SPACE, 0x1000]), 0);
+        assert_eq!(call(&[FILE_SYNC]), 0);
+    }
+
+    #[test]
+    fn time_waking_and_chance() {
+        let vm = vm();
+        assert!(call_with(&vm, &[abi::WALL_CLOCK]) > 0);
+        assert_eq!(call_with(&vm, &[abi::WAKE, 0]), 0);
+        assert!(vm.links[0].take_event(), "its next wait ends at once");
+        for vcpu in [1, 256, u64::MAX] {
+            assert_eq!(call_with(&vm, &[abi::WAKE, vcpu]), -abi::EINVAL);
+        }
+        assert_eq!(call_with(&vm, &[abi::RANDOM, 0x100, 300]), 300);
+        let mut bytes = [0; 301];
+        vm.memory.read(vm.memory.check(0x100, 301).unwrap(), &mut bytes);
+        assert!(bytes.windows(8).filter(|window| window.iter().all(|byte| *byte == 0)).count() == 0);
+        assert_eq!(bytes[300], 0, "no more than was asked for");
+        assert_eq!(call_with(&vm, &[abi::RANDOM, 0, RAM]), 4096);
+        assert_eq!(call_with(&vm, &[abi::RANDOM, RAM - 1, 2]), -abi::EFAULT);
+    }
+
     proptest! {
         /// Whatever a guest passes, the answer is a result or an error number, and nothing outside changes.
         #[test]
-        fn no_arguments_do_harm(number in 1_u64..0x20, args: [u64; 6]) {
+        fn no_arguments_do_harm(number in 1_u64..0x40, args: [u64; 6]) {
             let vm = vm();
             let mut registers = GuestRegisters::default();
             registers.x[0] = number;

@@ -16,6 +16,7 @@ use crate::{
         rom::{RomError, RomFs},
     },
     devices::{Bus, bus::BusError},
+    files::{self, FileSystem, Rom},
     memory::{
         frames::{FrameAllocator, FrameBlock, OutOfFrames, SharedBlock},
         guest::GuestMemory,
@@ -29,6 +30,7 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 use tinyvmm_abi::{
     ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
+    files::NAME_MAX,
     virt::{GICC_BASE, GICC_SIZE, GICD_BASE, MEMORY_BASE},
 };
 
@@ -43,6 +45,7 @@ pub struct BuildError {
 enum Reason {
     Image(FileName, ImageError),
     Rom(RomError),
+    Files(files::Error),
     Frames(OutOfFrames),
     Map(MapError),
     Bus(BusError),
@@ -63,6 +66,12 @@ impl fmt::Display for BuildError {
                 )
             }
             Reason::Rom(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
+            Reason::Files(files::Error::NoSpace) => {
+                write!(f, "tinyvmm.toml: vm '{vm}': files: not enough memory")
+            }
+            Reason::Files(_) => {
+                write!(f, "tinyvmm.toml: vm '{vm}': files: a name has more than {NAME_MAX} bytes")
+            }
             Reason::Frames(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
             Reason::Map(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
             Reason::Bus(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
@@ -101,12 +110,6 @@ pub struct Builder<'a> {
     roms: Vec<(&'a VmConfig, Arc<Rom>)>,
 }
 
-/// A ROM image in memory.
-struct Rom {
-    blocks: Vec<SharedBlock>,
-    length: u64,
-}
-
 impl<'a> Builder<'a> {
     /// A builder that has built nothing.
     #[must_use]
@@ -134,12 +137,13 @@ impl<'a> Builder<'a> {
             Machine::Tiny => self.tiny(config)?,
             Machine::Virt => self.virt(config)?,
         };
+        let files = self.files(config)?;
         load(&memory, &image);
         let tree = match config.machine {
             Machine::Tiny => None,
             Machine::Virt => Some(put_device_tree(&memory, &image, config)?),
         };
-        let mut vm = Vm::new(id, config.name.clone(), memory, console, board, vcpus);
+        let mut vm = Vm::new(id, config.name.clone(), memory, console, files, board, vcpus);
         // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
@@ -206,10 +210,19 @@ impl<'a> Builder<'a> {
         // One block, so that the image can be written in one piece; the pages left over go back.
         let length = plan.len() as u64;
         let mut block = FrameBlock::zeroed(self.frames, length.max(PAGE_SIZE).next_power_of_two())?;
-        plan.write_to(block.as_mut_slice());
+        let mut starts = Vec::new();
+        plan.write_to(block.as_mut_slice(), |start| starts.push(start as u64));
         let mut blocks = Vec::new();
         block.split(length.next_multiple_of(PAGE_SIZE), |part| blocks.push(Arc::new(part)));
-        Ok(Rom { blocks, length })
+        Ok(Rom { blocks, length, starts })
+    }
+
+    /// The file system of a VM: what it was given, and room for what it writes.
+    fn files(&mut self, config: &'a VmConfig) -> Result<FileSystem, Reason> {
+        let rom = self.rom(config)?;
+        let size = |file: &FileName| self.bundle.file(&file.name).unwrap_or_default().len() as u64;
+        let files = config.files.iter().map(|(path, file)| (path.as_str(), size(file)));
+        FileSystem::new(self.frames, config.storage, rom, files).map_err(Reason::Files)
     }
 
     fn info_page(&self, config: &VmConfig, rom: Option<&Rom>) -> Result<SharedBlock, Reason> {

@@ -33,7 +33,9 @@ use crate::{
     arch::{context::VcpuContext, gic, timer},
     console::{self, InputQueue, LineBuffer, Speaker},
     devices::{pl011::Pl011, vgic::Vgic},
+    files::FileSystem,
     memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
+    random::{self, Generator},
     scheduler::Affinity,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -65,6 +67,10 @@ pub struct Vm {
     pub memory: GuestMemory,
     /// Its side of the console.
     pub console: VmConsole,
+    /// Its files.
+    pub files: Mutex<FileSystem>,
+    /// Its random numbers.
+    pub random: Mutex<Generator>,
     /// Its interrupt controller.
     pub vgic: Mutex<Vgic>,
     /// What else it finds at addresses that are not RAM.
@@ -164,6 +170,7 @@ impl Vm {
         name: String,
         memory: GuestMemory,
         console: VmConsole,
+        files: FileSystem,
         board: Board,
         vcpus: usize,
     ) -> Self {
@@ -172,6 +179,8 @@ impl Vm {
             name,
             memory,
             console,
+            files: Mutex::new(files),
+            random: Mutex::new(random::generator()),
             vgic: Mutex::new(Vgic::new(gic::version(), vcpus)),
             board,
             off: Mutex::default(),
@@ -416,7 +425,9 @@ pub(crate) mod tests {
         }
         let info = Arc::new(FrameBlock::zeroed(frames, 4096).unwrap());
         let board = Board::tiny(Bus::new());
-        Vm::new(id, "py".into(), GuestMemory::new(stage2, 0..ram), VmConsole::new(Some(info)), board, 1)
+        let files = FileSystem::new(frames, 64 << 10, None, core::iter::empty()).unwrap();
+        let memory = GuestMemory::new(stage2, 0..ram);
+        Vm::new(id, "py".into(), memory, VmConsole::new(Some(info)), files, board, 1)
     }
 
     /// The first vCPU of a VM.

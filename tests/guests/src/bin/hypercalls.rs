@@ -5,7 +5,8 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS};
+use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS, files};
+use guest_rt::hypercall::Errno;
 use guest_rt::{entry, hypercall, info, println};
 
 entry!(main);
@@ -24,6 +25,7 @@ const TOO_LONG: usize = 1 + (64 << 10);
 fn main() -> u8 {
     unknown_numbers();
     good_calls();
+    file_calls();
     bad_strings();
     bad_buffers();
     read_only_buffers();
@@ -42,7 +44,8 @@ fn check(what: &str, number: u64, args: [u64; 2], expected: i64) {
 }
 
 fn unknown_numbers() {
-    for number in [5, 0xF, 0x14, 0x1F, 0x20, 0x30, 0x50, 0x1000, 0x7FFF_FFFF, 1 << 32, 1 << 62, 1 << 63] {
+    for number in [5, 0xF, 0x14, 0x1F, 0x2D, 0x31, 0x39, 0x50, 0x1000, 0x7FFF_FFFF, 1 << 32, 1 << 62, 1 << 63]
+    {
         check("unknown number", number, [0, 0], -ENOSYS);
     }
     // The number is all of X0, not its low half.
@@ -51,8 +54,8 @@ fn unknown_numbers() {
 
 fn good_calls() {
     check("version", abi::VERSION, [0, 0], i64::from(abi::ABI_VERSION));
-    // The base group and the console group.
-    check("features", abi::FEATURES, [0, 0], 1 << 0 | 1 << (abi::CONSOLE_WRITE / 8));
+    let groups = [abi::EXIT, abi::CONSOLE_WRITE, files::FILE_OPEN, abi::WALL_CLOCK, abi::RANDOM];
+    check("features", abi::FEATURES, [0, 0], groups.map(|first| 1 << (first / 8)).iter().sum());
     check("features past the last word", abi::FEATURES, [1, 0], 0);
     check("features far past the last word", abi::FEATURES, [u64::MAX, 0], 0);
     check("putchar", abi::PUTCHAR, [u64::from(b'c'), 0], 0);
@@ -62,6 +65,48 @@ fn good_calls() {
     check("write of nothing", abi::CONSOLE_WRITE, [address(b""), 0], 0);
     check("poll", abi::CONSOLE_POLL, [0, 0], 0);
     check("read without input", abi::CONSOLE_READ, [address(&[0; 8]), 8], 0);
+}
+
+/// Through the runtime's own functions, which take and give what Rust programs have.
+fn file_calls() {
+    let outcome = use_files();
+    if outcome != Ok(true) {
+        println!("FAIL files: {outcome:?}");
+        FAILURES.fetch_add(1, Ordering::Relaxed);
+    }
+    let path = address(b"/d/rom");
+    check("open without a mode", files::FILE_OPEN, [path, 6], -EINVAL);
+    check("stat of what is not there", files::FILE_STAT, [path, 5], -abi::ENOENT);
+    check("close of what is not open", files::FILE_CLOSE, [77, 0], -abi::EBADF);
+    check("path outside RAM", files::FILE_MKDIR, [info::ram_size() - 1, 2], -EFAULT);
+    check("path too long", files::FILE_MKDIR, [0x1_0000, files::PATH_MAX + 1], -abi::ENAMETOOLONG);
+    check("space outside RAM", files::FILE_SPACE, [u64::MAX, 0], -EFAULT);
+    check("wake nobody", abi::WAKE, [u64::from(info::vcpu_count()), 0], -EINVAL);
+    check("random outside RAM", abi::RANDOM, [info::ram_size(), 1], -EFAULT);
+}
+
+fn use_files() -> Result<bool, Errno> {
+    use guest_rt::files::{
+        File, OPEN_CREATE, OPEN_READ, OPEN_WRITE, SEEK_SET, make_directory, remove_directory, remove_file,
+        rename, space, status,
+    };
+    let before = space()?;
+    make_directory("/d")?;
+    let mut file = File::open("/d/a", OPEN_READ | OPEN_WRITE | OPEN_CREATE)?;
+    let mut good = file.write(b"hello")? == 5;
+    file.truncate(4)?;
+    file.seek(1, SEEK_SET)?;
+    let mut buffer = [0; 8];
+    good &= file.read(&mut buffer)? == 3 && &buffer[..3] == b"ell";
+    drop(file);
+    rename("/d/a", "/d/b")?;
+    let entry = File::open("/d", OPEN_READ)?.next_entry()?;
+    good &= entry.is_some_and(|entry| entry.name[..2] == *b"b\0" && entry.size == 4);
+    good &= status("/rom")?.read_only == 1 && status("/d/b")?.modified <= hypercall::wall_clock()?;
+    remove_file("/d/b")?;
+    remove_directory("/d")?;
+    hypercall::random(&mut buffer)?;
+    Ok(good && space()?.nodes_free == before.nodes_free && buffer != [0; 8])
 }
 
 fn bad_strings() {

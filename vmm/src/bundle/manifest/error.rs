@@ -205,7 +205,8 @@ impl fmt::Display for Problem {
             Self::OnlyOnTiny => f.write_str("only a \"tiny\" machine has this key"),
             Self::MemoryUnit => f.write_str("use KiB, MiB or GiB, as in \"1MiB\""),
             Self::MemoryRange { least, most } => {
-                write!(f, "must be from {}KiB to {}GiB, in steps of 4KiB", least >> 10, most >> 30)
+                let (most, unit) = if *most >> 30 > 0 { (most >> 30, "GiB") } else { (most >> 20, "MiB") };
+                write!(f, "must be from {}KiB to {most}{unit}, in steps of 4KiB", least >> 10)
             }
             Self::Vcpus => write!(f, "must be from 1 to {}", abi::VCPUS_MAX),
             Self::Address => f.write_str("must be an address, as in 0x10000"),

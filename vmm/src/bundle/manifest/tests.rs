@@ -29,6 +29,7 @@ vcpus = 2
 entry = [0x1_0000, "0x20000"]
 affinity = [3, 1]
 restart = "on-failure"
+storage = "64KiB"
 
 [[vm]]
 name = "board"
@@ -75,6 +76,7 @@ fn reads_every_key() {
     assert!(small.args.is_empty() && small.files.is_empty());
     assert_eq!((&*small.entry, small.restart), (&[0x1_0000, 0x2_0000][..], Restart::OnFailure));
     assert_eq!(small.affinity.unwrap().cores, 0b1010);
+    assert_eq!((hello.storage, small.storage), (DEFAULT_STORAGE, 64 << 10));
     assert_eq!((board.machine, board.memory, board.vcpus), (Machine::Virt, 256 << 30, 8));
     assert_eq!(board.restart, Restart::Always);
 }
@@ -99,7 +101,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, memory, vcpus, entry, args, emit, priority, affinity, restart, files",
+         name, machine, image, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, files",
     );
 }
 
@@ -137,6 +139,17 @@ fn names_are_short_plain_and_unique() {
     assert!(error(&format!("[[vm]]\nname = \"{}\"", "x".repeat(32))).ends_with(rule));
     let twice = format!("{0}{0}", with(""));
     check(&twice, "8: vm 'a': name = \"a\": another VM has this name already");
+}
+
+#[test]
+fn storage_has_a_range() {
+    for good in ["0KiB", "4KiB", "256MiB"] {
+        assert!(Manifest::parse(&with(&format!("storage = \"{good}\""))).is_ok(), "{good}");
+    }
+    for bad in ["2KiB", "257MiB"] {
+        let problem = "must be from 0KiB to 256MiB, in steps of 4KiB";
+        check(&with(&format!("storage = \"{bad}\"")), &format!("2: vm 'a': storage = \"{bad}\": {problem}"));
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn varuint(image: &[u8], mut at: usize) -> (usize, usize) {
 fn image(files: &[(&str, &[u8])]) -> Vec<u8> {
     let rom = RomFs::new(files.iter().copied().collect::<BTreeMap<_, _>>()).unwrap();
     let mut out = vec![0xEE; rom.len()];
-    rom.write_to(&mut out);
+    rom.write_to(&mut out, |_| {});
     out
 }
 
@@ -114,9 +114,9 @@ fn each_directory_is_there_once() {
 #[test]
 fn a_short_buffer_gets_what_fits() {
     let rom = RomFs::new([("/a", &b"data"[..])]).unwrap();
-    rom.write_to(&mut []);
+    rom.write_to(&mut [], |_| {});
     let mut short = vec![0; rom.len() / 2];
-    rom.write_to(&mut short);
+    rom.write_to(&mut short, |_| {});
     assert!(short.starts_with(b"\xD2\xCD1"));
 }
 
