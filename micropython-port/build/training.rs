@@ -39,7 +39,9 @@ const NO_CALL_GRAPH: &[&str] = &["-Xclang", "-no-integrated-as"];
 pub(crate) fn flags_for(guest: &Program) -> Vec<String> {
     println!("cargo:rerun-if-env-changed={CACHE}");
     match profile(guest) {
-        Ok(path) => [&[format!("-fprofile-use={}", path.display())], flags(NO_CALL_GRAPH).as_slice()].concat(),
+        Ok(path) => {
+            [&[format!("-fprofile-use={}", path.display())], flags(NO_CALL_GRAPH).as_slice()].concat()
+        }
         Err(error) => {
             let error = format!("{error:#}").replace('\n', " ");
             println!("cargo:warning=MicroPython is compiled without a profile and will be slower: {error}");

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
-use xtask::paths::{Products, Profile};
-use xtask::qemu::Board;
+use xtask::build::assemble;
+use xtask::paths::{Products, Profile, root};
+use xtask::qemu::{Board, Machine};
 use xtask::session;
+use xtask::toolchain::Toolchain;
 
 use crate::console::Console;
 
-/// Longest time that a boot may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that a boot may take, on a machine that has much else to do.
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A virtual machine to boot.
 pub(crate) struct Vm {
@@ -28,6 +30,7 @@ pub(crate) struct Vm {
     restart: String,
     emit: Option<String>,
     storage: String,
+    affinity: Vec<u8>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -45,6 +48,7 @@ impl Vm {
             restart: "never".into(),
             emit: None,
             storage: "1MiB".into(),
+            affinity: vec![],
             files: vec![],
         }
     }
@@ -79,6 +83,11 @@ impl Vm {
         Self { priority, ..self }
     }
 
+    /// Runs on these cores only.
+    pub(crate) fn affinity(self, cores: &[u8]) -> Self {
+        Self { affinity: cores.into(), ..self }
+    }
+
     /// Starts again after its end: `on-failure` or `always`.
     pub(crate) fn restart(self, policy: &str) -> Self {
         Self { restart: policy.into(), ..self }
@@ -103,11 +112,15 @@ impl Vm {
     /// The VM's part of a manifest.
     fn manifest(&self) -> String {
         let Self { name, image, memory, args, priority, machine, vcpus, restart, storage, .. } = self;
-        let head = format!(
+        let mut head = format!(
             "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\nstorage = {storage:?}\n"
         );
-        let emit = self.emit.iter().map(|emit| format!("emit = {emit:?}\n"));
-        let head = head + &emit.collect::<String>();
+        if let Some(emit) = &self.emit {
+            head += &format!("emit = {emit:?}\n");
+        }
+        if !self.affinity.is_empty() {
+            head += &format!("affinity = {:?}\n", self.affinity);
+        }
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }
     }
@@ -152,6 +165,21 @@ pub(crate) fn archive(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
         archive.append_data(&mut header, name, data.as_slice())?;
     }
     Ok(archive.into_inner()?)
+}
+
+/// A program in assembly, `tests/guests/raw/NAME.S`, as a flat image.
+pub(crate) fn raw(name: &str) -> Result<Vec<u8>> {
+    let directory = tempfile::tempdir()?;
+    let binary = directory.path().join("raw.bin");
+    let source = root().join("tests/guests/raw").join(name).with_extension("S");
+    assemble(&source, &binary, &Toolchain::find()?)?;
+    std::fs::read(&binary).context("cannot read the program")
+}
+
+/// A board whose time is counted in instructions, a nanosecond each: what is timed there is the same in each run.
+pub(crate) fn counting(machine: Machine, smp: u8) -> Board {
+    let extra = ["-icount", "shift=0,sleep=off"].map(Into::into).to_vec();
+    Board { machine, smp, extra, ..Board::default() }
 }
 
 /// What `cargo xtask test` has built.

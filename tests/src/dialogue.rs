@@ -15,7 +15,7 @@ use crate::boot::{self, Vm};
 use crate::console::Console;
 
 /// Longest time to wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A boot that waits for what is typed. Killed when dropped.
 pub(crate) struct Dialogue {
@@ -43,7 +43,12 @@ impl Dialogue {
 
     /// Boots these VMs on a board.
     pub(crate) fn start_on(board: &Board, vms: &[Vm], bootargs: &str) -> Result<Self> {
-        let (mut command, bundle) = boot::command(board, &boot::bundle(vms)?, bootargs)?;
+        Self::start_bundle(board, &boot::bundle(vms)?, bootargs)
+    }
+
+    /// Boots a bundle on a board.
+    pub(crate) fn start_bundle(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Self> {
+        let (mut command, bundle) = boot::command(board, bundle, bootargs)?;
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
         let keyboard = qemu.stdin.take().context("no standard input")?;
@@ -57,6 +62,13 @@ impl Dialogue {
         self.keyboard.write_all(keys.as_bytes())?;
         self.keyboard.flush()?;
         Ok(self)
+    }
+
+    /// Waits for a line of a VM, after what was expected before. Returns what follows `start` in it.
+    pub(crate) fn line(&mut self, start: &str) -> Result<String> {
+        let begin = self.wait_for(start, self.expected)?;
+        self.expected = self.wait_for("\n", begin)?;
+        Ok(self.seen[begin..self.expected - 1].to_owned())
     }
 
     /// Waits until `text` is printed, after what was expected before.

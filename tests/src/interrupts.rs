@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
-use xtask::build::assemble;
-use xtask::paths::root;
 use xtask::qemu::{Board, Cpu, Machine};
-use xtask::toolchain::Toolchain;
 
-use crate::boot::{Vm, bundle, bundle_with, run_on};
+use crate::boot::{Vm, bundle, bundle_with, counting, raw, run_on};
+use crate::dialogue::Dialogue;
 use crate::test;
+
+/// How late an interrupt of the virtual timer may be on a board that counts instructions, in microseconds.
+const LATE_US: &str = "10";
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![];
@@ -20,7 +21,25 @@ pub(crate) fn tests() -> Vec<Trial> {
             tests.push(test(format!("interrupts::{name}_max"), move || interrupts(board(Cpu::Max))));
             tests.push(test(format!("board::{name}"), move || raw_board(board(Cpu::CortexA72))));
             tests.push(test(format!("cores::{name}"), move || many(board(Cpu::CortexA72))));
+            // QEMU 10.0 forgets a GICv2's physical interrupt that is still high when a guest ends the virtual one: with
+            // a deadline that is over before it is set, which only a slow machine brings about, all would wait.
+            if machine == Machine::Virt {
+                tests.push(test(format!("timer::{name}"), move || timer(board(Cpu::CortexA72))));
+            }
         }
+        for smp in [1, 2, 4] {
+            let board = Board { machine, smp, ..Board::default() };
+            tests.push(test(format!("sgi::{}_{smp}", machine.name()), move || sgi(board)));
+        }
+        let name = machine.name();
+        tests.push(test(format!("timer::{name}_counted"), move || exact_timer(machine, 100)));
+        tests.push(
+            test(format!("timer::{name}_long"), move || exact_timer(machine, 10_000)).with_ignored_flag(true),
+        );
+        tests.push(test(format!("timer::{name}_preempts"), move || preempting_timer(machine)));
+        tests.push(test(format!("priorities::{name}"), move || priorities(machine, Cpu::CortexA72)));
+        tests.push(test(format!("priorities::{name}_max"), move || priorities(machine, Cpu::Max)));
+        tests.push(test(format!("uart::{name}"), move || uart(machine)));
     }
     tests
 }
@@ -36,11 +55,8 @@ fn interrupts(board: Board) -> Result<()> {
 
 /// A program for a bare board, unmodified.
 fn raw_board(board: Board) -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let binary = directory.path().join("board.bin");
-    assemble(&root().join("tests/guests/raw/board.S"), &binary, &Toolchain::find()?)?;
     let vm = Vm::new("board", "board.bin").machine("virt").memory("4MiB").vcpus(2);
-    let console = run_on(&board, &bundle_with(&[vm], &[("board.bin", std::fs::read(&binary)?)])?, "")?;
+    let console = run_on(&board, &bundle_with(&[vm], &[("board.bin", raw("board")?)])?, "")?;
     console.is("device tree\nsecond vCPU\n")?.ends_with(0).map(drop)
 }
 
@@ -59,4 +75,51 @@ fn many(board: Board) -> Result<()> {
     let console = run_on(&board, &bundle(&vms)?, "")?;
     names.iter().try_for_each(|name| console.of_vm_is(name, &["registers kept"]).map(drop))?;
     console.ends_with(0).map(drop)
+}
+
+/// A thousand ticks of a millisecond.
+fn timer(board: Board) -> Result<()> {
+    let vm = Vm::new("a", "timer.elf").args(&["timer", "-", "1000"]);
+    run_on(&board, &bundle(&[vm])?, "")?.lacks("FAIL")?.shows("checked\n")?.ends_with(0).map(drop)
+}
+
+/// The same on a clock that tells how late they are, for so many milliseconds.
+fn exact_timer(machine: Machine, milliseconds: u32) -> Result<()> {
+    let vm = Vm::new("a", "timer.elf").args(&["timer", LATE_US, &milliseconds.to_string()]);
+    let console = run_on(&counting(machine, 1), &bundle(&[vm])?, "")?;
+    console.lacks("FAIL")?.shows("checked\n")?.ends_with(0).map(drop)
+}
+
+/// Those of a higher priority do not have to wait for a turn to end.
+fn preempting_timer(machine: Machine) -> Result<()> {
+    let timer = Vm::new("timer", "timer.elf").args(&["timer", LATE_US, "50"]).priority(9);
+    let vms = [timer, Vm::new("a", "victim.elf"), Vm::new("b", "victim.elf")];
+    let console = run_on(&counting(machine, 1), &bundle(&vms)?, "")?;
+    console.lacks("FAIL")?.shows("[timer] checked\n")?.ends_with(0).map(drop)
+}
+
+/// Two VMs with four vCPUs each.
+fn sgi(board: Board) -> Result<()> {
+    let vm = |name: &str| Vm::new(name, "sgi.elf").vcpus(4);
+    let console = run_on(&board, &bundle(&[vm("a"), vm("b")])?, "")?;
+    console.of_vm_is("a", &["checked"])?.of_vm_is("b", &["checked"])?.ends_with(0).map(drop)
+}
+
+/// Two VMs that turn everything in their interrupt controllers upside down.
+fn priorities(machine: Machine, cpu: Cpu) -> Result<()> {
+    let vm = |name: &str| Vm::new(name, "priorities.elf").vcpus(2);
+    let board = Board { machine, cpu, ..Board::default() };
+    let console = run_on(&board, &bundle(&[vm("a"), vm("b")])?, "")?;
+    console.of_vm_is("a", &["checked"])?.of_vm_is("b", &["checked"])?.ends_with(0).map(drop)
+}
+
+/// Typed input comes with the interrupts that the PL011's manual says.
+fn uart(machine: Machine) -> Result<()> {
+    let vm = Vm::new("a", "uart.bin").machine("virt").memory("4MiB");
+    let bundle = bundle_with(&[vm], &[("uart.bin", raw("uart")?)])?;
+    let board = Board { machine, ..Board::default() };
+    let mut dialogue = Dialogue::start_bundle(&board, &bundle, "")?;
+    dialogue.expects("> sent\nready for one\n")?.types("x")?.expects("x came\nready for four\n")?;
+    dialogue.types("abc")?.types("d")?.expects("abcd came\nready for four more\n")?.types("efgh")?;
+    dialogue.ends()?.lacks("FAIL")?.shows("e came first\n")?.ends_with(0).map(drop)
 }

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
+use xtask::qemu::Board;
 
-use crate::boot::{Vm, run};
+use crate::boot::{Vm, bundle, run, run_on};
 use crate::dialogue::Dialogue;
 use crate::test;
 
@@ -12,6 +13,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("isolation::memory", memory),
         test("isolation::registers", registers),
         test("isolation::registers_alone", registers_alone),
+        test("isolation::vectors", || vectors(1, "100")),
+        test("isolation::vectors_on_two_cores", || vectors(2, "100")),
+        test("isolation::vectors_long", || vectors(2, "20000")).with_ignored_flag(true),
         test("isolation::waiting_vms_stop_no_one", waiting_vms_stop_no_one),
         test("isolation::turns", turns),
         test("isolation::many_vms", many_vms),
@@ -37,6 +41,15 @@ fn registers() -> Result<()> {
     let console = run(&[keeper("a", "3"), keeper("b", "6"), keeper("c", "9")])?;
     console.lacks("FAIL")?.of_vm_is("a", &["registers kept"])?.of_vm_is("b", &["registers kept"])?;
     console.of_vm_is("c", &["registers kept"])?.ends_with(0).map(drop)
+}
+
+/// Two VMs with two vCPUs each, which preempt each other for so many milliseconds.
+fn vectors(smp: u8, milliseconds: &str) -> Result<()> {
+    let vm =
+        |name: &str, seed: &str| Vm::new(name, "vectors.elf").vcpus(2).args(&["vectors", seed, milliseconds]);
+    let board = Board { smp, ..Board::default() };
+    let console = run_on(&board, &bundle(&[vm("a", "1"), vm("b", "2")])?, "")?;
+    console.of_vm_is("a", &["vectors kept"])?.of_vm_is("b", &["vectors kept"])?.ends_with(0).map(drop)
 }
 
 fn waiting_vms_stop_no_one() -> Result<()> {

@@ -4,14 +4,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use libtest_mimic::Trial;
-use xtask::build::assemble;
-use xtask::paths::root;
 use xtask::qemu::{Board, Cpu, Machine, PROGRAM};
 use xtask::size::Size;
-use xtask::toolchain::Toolchain;
 
 use crate::boot::{
-    Vm, archive, built, bundle, bundle_with, command, products, run, run_bundle, run_command, run_on,
+    Vm, archive, built, bundle, bundle_with, command, products, raw, run, run_bundle, run_command, run_on,
 };
 use crate::dialogue::Dialogue;
 use crate::test;
@@ -44,12 +41,9 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 /// A raw program checks the registers it starts with, beside others that leave traces in theirs.
 fn start_state() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let binary = directory.path().join("start.bin");
-    assemble(&root().join("tests/guests/raw/start.S"), &binary, &Toolchain::find()?)?;
     let other = |name: &str, seed: &str| Vm::new(name, "registers.elf").args(&["registers", seed]);
     let vms = [other("a", "7"), Vm::new("start", "start.bin"), other("b", "11")];
-    let console = run_bundle(&bundle_with(&vms, &[("start.bin", std::fs::read(&binary)?)])?)?;
+    let console = run_bundle(&bundle_with(&vms, &[("start.bin", raw("start")?)])?)?;
     console.of_vm_is("start", &[])?.lacks("FAIL")?.ends_with(0).map(drop)
 }
 

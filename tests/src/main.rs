@@ -18,9 +18,12 @@ mod isolation;
 mod lifecycle;
 mod machine;
 mod native;
+mod power;
 mod process;
 mod python;
 mod repl;
+mod scale;
+mod storms;
 
 use std::process::ExitCode;
 
@@ -45,8 +48,11 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         machine::tests(),
         native::tests(),
+        power::tests(),
         python::tests(),
         repl::tests(),
+        scale::tests(),
+        storms::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

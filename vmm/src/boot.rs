@@ -59,7 +59,7 @@ pub unsafe fn find_device_tree(address: usize) -> &'static [u8] {
         // read, and nothing changes the tree.
         unsafe {
             let header = core::slice::from_raw_parts(start, device_tree::HEADER_SIZE);
-            if let Ok(size) = device_tree::total_size(header) {
+            if let Ok(size) = device_tree::size(header) {
                 return core::slice::from_raw_parts(start, size);
             }
         }
@@ -201,10 +201,25 @@ pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(
     logger::set_level(platform.bootarg("loglevel"), manifest.loglevel)
         .map_err(|_| Error::Bootarg("loglevel", "off, error, warn, info, debug or trace"))?;
     console::set_style(if manifest.vms.len() > 1 { Style::Prefixed } else { Style::Bare });
-    log::debug!("{} VMs, {} KiB of memory free", manifest.vms.len(), FRAMES.free() >> 10);
     let cores = start_cores(board, platform);
     manifest.check_cores(|core| usize::from(core) < cores).map_err(|error| Error::Bundle(error.into()))?;
     vm::start(manifest, Builder::new(bundle, &FRAMES), cores).map_err(Error::Vm)
+}
+
+/// Tells what the hypervisor holds besides the RAM of the VMs that it has built, and what is left.
+pub fn log_memory(board: &Required<'_>, tree: &[u8]) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let size = |range: Range<u64>| range.end - range.start;
+    let (image, bundle, tree) = (size(mmu::image_range()), size(board.bundle.clone()), size(pages_of(tree)));
+    let ram: u64 = vm::rows().map(|row| row.memory).sum();
+    let (allocated, free) = ((FRAMES.used() as u64).saturating_sub(ram), FRAMES.free());
+    let sum = image + allocated + bundle + tree;
+    log::debug!(
+        "memory besides the VMs' RAM: {sum} bytes: image {image}, allocated {allocated}, bundle {bundle}, \
+         device tree {tree}; free: {free} bytes"
+    );
 }
 
 fn set_console_size(platform: &Platform<'_>) -> Result<(), Error> {

@@ -31,6 +31,7 @@ mod hypervisor {
         boot::take_over(&board, &platform, tree);
 
         boot::start_vms(&board, &platform).unwrap_or_else(|error| refuse(&error));
+        boot::log_memory(&board, tree);
         vm::run_core(boot::interrupts(&board, &platform))
     }
 

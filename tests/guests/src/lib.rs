@@ -2,10 +2,14 @@
 #![no_std]
 
 pub mod gic;
+pub mod irq;
+pub mod psci;
+pub mod random;
 
+use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 
-use guest_rt::{info, time};
+use guest_rt::{info, println, time};
 
 /// Argument number `index`; 0 is the program's name.
 ///
@@ -23,4 +27,19 @@ pub fn stay_busy(duration: Duration) {
     while time::uptime() < end {
         core::hint::spin_loop();
     }
+}
+
+static FAILURES: AtomicU8 = AtomicU8::new(0);
+
+/// Prints a line if something is not as it should be, and counts it for [`failures`].
+pub fn check(what: &str, good: bool) {
+    if !good {
+        println!("FAIL: {what}");
+        FAILURES.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How many checks have failed: the exit code of a guest that checks.
+pub fn failures() -> u8 {
+    FAILURES.load(Ordering::Relaxed)
 }

@@ -33,14 +33,19 @@ impl fmt::Display for GeneralRegisters<'_> {
     }
 }
 
-/// Declares the registers of EL1 and EL0 that belong to a guest, and how they are switched.
+/// Declares the registers of EL1 and EL0 that belong to a guest, and how they are switched: in groups, so that they go
+/// between memory and core in pairs.
 macro_rules! el1_registers {
-    ($($(#[$doc:meta])* $field:ident = $register:literal,)*) => {
+    ($([$($(#[$doc:meta])* $field:ident = $register:literal,)*])*) => {
         /// The EL1 and EL0 system registers that a guest owns. They are switched only when another
         /// vCPU gets the core.
         #[derive(Debug, Clone, Default)]
         pub struct El1Registers {
-            $($(#[$doc])* pub $field: u64,)*
+            /// System control.
+            pub sctlr: u64,
+            /// Translation control.
+            pub tcr: u64,
+            $($($(#[$doc])* pub $field: u64,)*)*
         }
 
         #[cfg(target_os = "none")]
@@ -48,70 +53,119 @@ macro_rules! el1_registers {
             /// Takes over what is in the core's registers.
             pub(super) fn save(&mut self) {
                 use super::registers::read_register;
-                $(self.$field = read_register!($register);)*
+                self.sctlr = read_register!("sctlr_el1");
+                self.tcr = read_register!("tcr_el1");
+                $(
+                    $(let $field: u64;)*
+                    // SAFETY: reading them has no side effect.
+                    unsafe {
+                        core::arch::asm!(
+                            $(concat!("mrs {", stringify!($field), "}, ", $register),)*
+                            $($field = out(reg) $field,)*
+                            options(nomem, nostack, preserves_flags),
+                        );
+                    }
+                    $(self.$field = $field;)*
+                )*
             }
 
-            /// Puts the saved values into the core's registers.
+            /// Keeps the core from translating anything with registers of two guests: a Cortex-A72 may walk
+            /// their tables at any time (erratum 1319367). With the MMU on and walks off, it cannot.
+            pub(super) fn hold_translation() {
+                use super::registers::{isb, write_register};
+                const EPD0_EPD1: u64 = 1 << 7 | 1 << 23;
+                const MMU_ON: u64 = SCTLR_EL1_RESET | 1;
+                // SAFETY: no guest runs before they have their values again.
+                unsafe {
+                    write_register!("tcr_el1", EPD0_EPD1);
+                    isb();
+                    write_register!("sctlr_el1", MMU_ON);
+                    isb();
+                }
+            }
+
+            /// Lets the core translate again, with the tables of this guest, all else of which is in place.
+            pub(super) fn release_translation(&self) {
+                use super::registers::{isb, write_register};
+                isb();
+                // SAFETY: EL2 uses registers of its own.
+                unsafe {
+                    write_register!("sctlr_el1", self.sctlr);
+                    isb();
+                    write_register!("tcr_el1", self.tcr);
+                }
+            }
+
+            /// Puts the saved values into the core's registers, while translation is held.
             pub(super) fn restore(&self) {
-                use super::registers::write_register;
-                // SAFETY: none of these registers has an effect on EL2, which uses its own.
-                unsafe { $(write_register!($register, self.$field);)* }
+                $(
+                    // SAFETY: none of these registers has an effect on EL2, which uses its own.
+                    unsafe {
+                        core::arch::asm!(
+                            $(concat!("msr ", $register, ", {", stringify!($field), "}"),)*
+                            $($field = in(reg) self.$field,)*
+                            options(nostack, preserves_flags),
+                        );
+                    }
+                )*
             }
         }
     };
 }
 
 el1_registers! {
-    /// Stack pointer of EL0.
-    sp_el0 = "sp_el0",
-    /// Stack pointer of EL1.
-    sp_el1 = "sp_el1",
-    /// System control.
-    sctlr = "sctlr_el1",
-    /// Architectural feature access control.
-    cpacr = "cpacr_el1",
-    /// Translation table base 0.
-    ttbr0 = "ttbr0_el1",
-    /// Translation table base 1.
-    ttbr1 = "ttbr1_el1",
-    /// Translation control.
-    tcr = "tcr_el1",
-    /// Memory attributes.
-    mair = "mair_el1",
-    /// Auxiliary memory attributes.
-    amair = "amair_el1",
-    /// Vector base address.
-    vbar = "vbar_el1",
-    /// Exception syndrome.
-    esr = "esr_el1",
-    /// Auxiliary fault status 0.
-    afsr0 = "afsr0_el1",
-    /// Auxiliary fault status 1.
-    afsr1 = "afsr1_el1",
-    /// Fault address.
-    far = "far_el1",
-    /// Exception link register.
-    elr = "elr_el1",
-    /// Saved program status.
-    spsr = "spsr_el1",
-    /// Physical address of an address translation instruction.
-    par = "par_el1",
-    /// Context ID.
-    contextidr = "contextidr_el1",
-    /// Thread pointer of EL0.
-    tpidr_el0 = "tpidr_el0",
-    /// Read-only thread pointer of EL0.
-    tpidrro_el0 = "tpidrro_el0",
-    /// Thread pointer of EL1.
-    tpidr_el1 = "tpidr_el1",
-    /// Cache size selection.
-    csselr = "csselr_el1",
-    /// Timer access of EL0.
-    cntkctl = "cntkctl_el1",
-    /// Virtual timer control.
-    cntv_ctl = "cntv_ctl_el0",
-    /// Virtual timer compare value.
-    cntv_cval = "cntv_cval_el0",
+    [
+        /// Stack pointer of EL0.
+        sp_el0 = "sp_el0",
+        /// Stack pointer of EL1.
+        sp_el1 = "sp_el1",
+        /// Architectural feature access control.
+        cpacr = "cpacr_el1",
+        /// Translation table base 0.
+        ttbr0 = "ttbr0_el1",
+        /// Translation table base 1.
+        ttbr1 = "ttbr1_el1",
+        /// Memory attributes.
+        mair = "mair_el1",
+    ]
+    [
+        /// Auxiliary memory attributes.
+        amair = "amair_el1",
+        /// Vector base address.
+        vbar = "vbar_el1",
+        /// Exception syndrome.
+        esr = "esr_el1",
+        /// Auxiliary fault status 0.
+        afsr0 = "afsr0_el1",
+        /// Auxiliary fault status 1.
+        afsr1 = "afsr1_el1",
+        /// Fault address.
+        far = "far_el1",
+        /// Exception link register.
+        elr = "elr_el1",
+        /// Saved program status.
+        spsr = "spsr_el1",
+        /// Physical address of an address translation instruction.
+        par = "par_el1",
+    ]
+    [
+        /// Context ID.
+        contextidr = "contextidr_el1",
+        /// Thread pointer of EL0.
+        tpidr_el0 = "tpidr_el0",
+        /// Read-only thread pointer of EL0.
+        tpidrro_el0 = "tpidrro_el0",
+        /// Thread pointer of EL1.
+        tpidr_el1 = "tpidr_el1",
+        /// Cache size selection.
+        csselr = "csselr_el1",
+        /// Timer access of EL0.
+        cntkctl = "cntkctl_el1",
+        /// Virtual timer control.
+        cntv_ctl = "cntv_ctl_el0",
+        /// Virtual timer compare value.
+        cntv_cval = "cntv_cval_el0",
+    ]
 }
 
 /// The FP/SIMD registers. EL2 never uses them; they are switched when a vCPU first uses them after
@@ -140,6 +194,9 @@ pub struct InterruptInterface {
     pub vmcr: u32,
     /// Priorities that are active: group 0 and 1 of a GICv3; the first one of a GICv2.
     pub active_priorities: [u32; 2],
+    /// Nothing was pending or active when it lost the core: no list register was in use, and no physical interrupt
+    /// active on its behalf.
+    pub quiet: bool,
 }
 
 impl InterruptInterface {
@@ -150,7 +207,7 @@ impl InterruptInterface {
     }
 }
 
-/// How much of the machine a guest sees to itself.
+/// How a guest's own addresses are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage1 {
     /// None: it runs on guest physical addresses, and all of memory is cacheable (`HCR_EL2.DC`).
@@ -160,9 +217,9 @@ pub enum Stage1 {
     Own,
 }
 
-/// All registers of a vCPU.
+/// All registers of a vCPU. Those that every switch moves come first, where instructions that move two at once reach.
+#[repr(C)]
 #[derive(Debug, Clone, Default)]
-#[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "there is no core to load them into"))]
 pub struct VcpuContext {
     /// What every exit saves.
     pub registers: GuestRegisters,

@@ -1,7 +1,7 @@
 //! A core as the hypervisor sets it up, and the vCPU that has it.
 
 use super::{
-    context::{GuestRegisters, InterruptInterface, PSTATE_EL1H_MASKED, Stage1, VcpuContext},
+    context::{El1Registers, GuestRegisters, InterruptInterface, PSTATE_EL1H_MASKED, Stage1, VcpuContext},
     mmu::physical_address_size,
     registers::{isb, read_register, write_register},
     syndrome::{Syndrome, class},
@@ -12,6 +12,7 @@ use aarch64_cpu::registers::{
     CNTHCTL_EL2, CNTVOFF_EL2, CPTR_EL2, CurrentEL, HCR_EL2, ID_AA64MMFR1_EL1, ID_AA64PFR0_EL1, MDCR_EL2,
     MPIDR_EL1, Readable, VBAR_EL2, VTCR_EL2, Writeable,
 };
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether the boot loader entered at EL2.
 #[must_use]
@@ -50,6 +51,9 @@ const CPTR_TRAP_FP: u64 = 1 << 10;
 
 /// Sets this core up for guests: what they may do by themselves, and what traps.
 pub fn init() {
+    for stage1 in [Stage1::Off, Stage1::Own] {
+        HCR[stage1 as usize].store(hcr(stage1), Ordering::Relaxed);
+    }
     HCR_EL2.set(hcr(Stage1::Off));
     CPTR_EL2.set(CPTR | CPTR_TRAP_FP);
     MDCR_EL2.set(mdcr());
@@ -65,6 +69,9 @@ pub fn init() {
     }
     isb();
 }
+
+/// `HCR_EL2` for each kind of [`Stage1`], the same on all cores.
+static HCR: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// `HCR_EL2`: stage 2 on, with default cacheable memory while a guest's MMU is off; interrupts come to
 /// EL2; TLB and instruction cache maintenance reaches all cores, for a vCPU may have been on any; `WFI`, `SMC`, set/way maintenance and implementation-defined registers trap. Pointer authentication,
@@ -172,14 +179,16 @@ impl VcpuContext {
     /// # Safety
     /// The tables let the guest reach nothing but its own memory, and outlive the returned value.
     pub unsafe fn load(&mut self, vttbr: u64) -> LoadedVcpu<'_> {
+        El1Registers::hold_translation();
         self.el1.restore();
         CNTVOFF_EL2.set(self.clock_offset);
-        HCR_EL2.set(hcr(self.stage1));
+        HCR_EL2.set(HCR[self.stage1 as usize].load(Ordering::Relaxed));
         // SAFETY: identification and translation of the guest only.
         unsafe {
             write_register!("vmpidr_el2", self.vmpidr);
             write_register!("vttbr_el2", vttbr);
         }
+        self.el1.release_translation();
         isb();
         LoadedVcpu { context: self, owns_fp: false }
     }

@@ -44,7 +44,7 @@ const MMFR2_HIDDEN: u64 = fields([24, 56, 60]);
 
 /// What a guest reads from the identification register `S3_0_C0_C<crm>_<op2>`.
 #[must_use]
-pub fn read(crm: u16, op2: u16, gic: Version) -> u64 {
+pub fn read(crm: u32, op2: u32, gic: Version) -> u64 {
     match (crm, op2) {
         (4, 0) => {
             let system_registers = if gic == Version::V3 { 1 << PFR0_GIC } else { 0 };
@@ -64,7 +64,7 @@ pub fn read(crm: u16, op2: u16, gic: Version) -> u64 {
 }
 
 /// The registers that describe AArch32, of which guests may use EL0 where the core has it.
-fn read_aarch32(crm: u16, op2: u16) -> u64 {
+fn read_aarch32(crm: u32, op2: u32) -> u64 {
     /// `ID_DFR0_EL1`: the performance monitors.
     const DFR0_MONITORS: u64 = field(24);
     match (crm, op2) {

@@ -3,40 +3,55 @@
 
 use super::{context::GuestRegisters, syndrome::Syndrome};
 
-/// The encoding of a system register or instruction.
+/// The encoding of a system register or instruction, its fields where a syndrome has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Register(u16);
+pub struct Register(u32);
 
 impl Register {
     /// From the five numbers that follow `S` in its generic name.
     #[must_use]
-    pub const fn new(op0: u16, op1: u16, crn: u16, crm: u16, op2: u16) -> Self {
-        Self(op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2)
+    pub const fn new(op0: u32, op1: u32, crn: u32, crm: u32, op2: u32) -> Self {
+        Self(op0 << 20 | op2 << 17 | op1 << 14 | crn << 10 | crm << 1)
     }
 
     /// `op0`.
     #[must_use]
-    pub const fn op0(self) -> u16 {
-        self.0 >> 14
+    pub const fn op0(self) -> u32 {
+        self.0 >> 20
+    }
+
+    const fn op1(self) -> u32 {
+        self.0 >> 14 & 7
+    }
+
+    const fn crn(self) -> u32 {
+        self.0 >> 10 & 0xf
+    }
+
+    const fn crm(self) -> u32 {
+        self.0 >> 1 & 0xf
+    }
+
+    const fn op2(self) -> u32 {
+        self.0 >> 17 & 7
     }
 
     /// `CRm` and `op2` of an identification register of the third group (`HCR_EL2.TID3`), if it is one.
     #[must_use]
-    pub const fn identification(self) -> Option<(u16, u16)> {
-        let (crm, op2) = (self.0 >> 3 & 0xf, self.0 & 7);
-        if self.0 >> 7 == 3 << 7 && 1 <= crm && crm <= 7 { Some((crm, op2)) } else { None }
+    pub const fn identification(self) -> Option<(u32, u32)> {
+        match (self.op0(), self.op1(), self.crn(), self.crm()) {
+            (3, 0, 0, crm @ 1..=7) => Some((crm, self.op2())),
+            _ => None,
+        }
     }
 
     /// Whether it is of the performance monitors.
     #[must_use]
     pub const fn is_performance_monitor(self) -> bool {
-        let (op0, op1, crn, crm) = (self.0 >> 14, self.0 >> 11 & 7, self.0 >> 7 & 0xf, self.0 >> 3 & 0xf);
-        match (op0, op1, crn) {
-            (3, 3, 9) => 12 <= crm && crm <= 14,
-            (3, 0, 9) => crm == 14,
-            (3, 3, 14) => crm >= 8,
-            _ => false,
-        }
+        matches!(
+            (self.op0(), self.op1(), self.crn(), self.crm()),
+            (3, 3, 9, 12..=14) | (3, 0, 9, 14) | (3, 3, 14, 8..)
+        )
     }
 }
 
@@ -54,25 +69,28 @@ pub struct SystemAccess {
 impl SystemAccess {
     /// Reads the syndrome of a trapped access.
     #[must_use]
-    pub fn decode(Syndrome(esr): Syndrome) -> Self {
-        let field = |shift: u32, bits: u32| {
-            let [low, high, ..] = (esr >> shift).to_le_bytes();
-            u16::from_le_bytes([low, high]) & ((1 << bits) - 1)
-        };
+    #[inline]
+    pub const fn decode(Syndrome(esr): Syndrome) -> Self {
+        /// All fields of a [`Register`].
+        const REGISTER: u32 = Register::new(3, 7, 15, 15, 7).0;
+        let [a, b, c, d, ..] = esr.to_le_bytes();
+        let low_word = u32::from_le_bytes([a, b, c, d]);
         Self {
-            register: Register::new(field(20, 2), field(14, 3), field(10, 4), field(1, 4), field(17, 3)),
+            register: Register(low_word & REGISTER),
             is_read: esr & 1 != 0,
-            general: field(5, 5).to_le_bytes()[0],
+            general: (esr >> 5).to_le_bytes()[0] & 31,
         }
     }
 
     /// What the guest writes.
+    #[inline]
     #[must_use]
     pub fn value(self, registers: &GuestRegisters) -> u64 {
         registers.x.get(usize::from(self.general)).copied().unwrap_or(0)
     }
 
     /// Gives the guest what it reads; a write is done.
+    #[inline]
     pub fn complete(self, registers: &mut GuestRegisters, value: u64) {
         if let (true, Some(register)) = (self.is_read, registers.x.get_mut(usize::from(self.general))) {
             *register = value;

@@ -11,6 +11,13 @@ pub fn flush_all_guests() {
     isb();
 }
 
+/// Drops this core's translations by the own tables of the guest whose VMID is loaded.
+pub fn flush_stage1_here() {
+    // SAFETY: dropping cached translations. EL1 executes nothing before the barriers.
+    unsafe { asm!("tlbi vmalle1", "dsb nsh", options(nostack, preserves_flags)) };
+    isb();
+}
+
 /// Orders changes of translation tables before the walks that follow.
 pub fn tables_changed() {
     // SAFETY: a barrier.

@@ -78,23 +78,17 @@ pub struct MmioAccess {
     is_64_bit: bool,
 }
 
-/// The syndrome does not describe the instruction (`ISS.ISV` is 0): it loads or stores several registers or
-/// a vector, has write-back, or maintains caches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Undecodable;
-
 impl MmioAccess {
-    /// Reads the syndrome of a data abort.
-    ///
-    /// # Errors
-    /// The syndrome does not describe the instruction.
+    /// Reads the syndrome of a data abort. None if it is not one, or does not describe the instruction (`ISS.ISV`
+    /// is 0): it loads or stores several registers or a vector, has write-back, or maintains caches.
     #[inline]
-    pub const fn decode(syndrome: Syndrome) -> Result<Self, Undecodable> {
+    #[must_use]
+    pub const fn decode(syndrome: Syndrome) -> Option<Self> {
         let Syndrome(esr) = syndrome;
-        if esr >> 24 & 1 == 0 {
-            return Err(Undecodable);
+        if !syndrome.is_data_abort() || esr >> 24 & 1 == 0 {
+            return None;
         }
-        Ok(Self {
+        Some(Self {
             width: Width::from_access_size(esr >> 22),
             direction: if syndrome.is_write() { Direction::Write } else { Direction::Read },
             register: (esr >> 16).to_le_bytes()[0] & 31,
@@ -185,14 +179,15 @@ mod tests {
 
     #[test]
     fn what_the_syndrome_does_not_describe_is_no_access() {
-        assert_eq!(MmioAccess::decode(Syndrome(0x24 << 26 | 1 << 25 | 0x47)), Err(Undecodable));
+        assert_eq!(MmioAccess::decode(Syndrome(0x24 << 26 | 1 << 25 | 0x47)), None);
+        assert_eq!(MmioAccess::decode(Syndrome(0x20 << 26 | 1 << 25 | ISV)), None, "an instruction abort");
     }
 
     proptest! {
         #[test]
         fn no_syndrome_does_harm(esr: u64, value: u64) {
             let mut registers = GuestRegisters::default();
-            if let Ok(access) = MmioAccess::decode(Syndrome(esr)) {
+            if let Some(access) = MmioAccess::decode(Syndrome(0x24 << 26 | esr & 0x3ff_ffff)) {
                 access.complete(&mut registers, value);
                 prop_assert!(access.value(&registers) <= access.width.truncate(u64::MAX));
                 prop_assert!(registers.x.iter().filter(|x| **x != 0).count() <= 1);

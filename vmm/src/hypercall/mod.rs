@@ -39,6 +39,9 @@ const SMCCC: u64 = 1 << 31;
 #[inline]
 pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
     let [number, a1, a2, a3, a4, ..] = registers.x;
+    if number & SMCCC != 0 {
+        return Flow::Secure;
+    }
     let result = match number {
         abi::EXIT => return Flow::Exit(basic::exit_code(a1)),
         abi::PUTCHAR => Ok(basic::putchar(vm, a1)),
@@ -53,7 +56,6 @@ pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
         abi::WALL_CLOCK => Ok(clock::now()),
         abi::WAKE => time::wake(vm, a1),
         abi::RANDOM => time::random(vm, a1, a2),
-        _ if number & SMCCC != 0 => return Flow::Secure,
         _ => Err(Errno(abi::ENOSYS)),
     };
     registers.x[0] = result.unwrap_or_else(|Errno(number)| number.wrapping_neg().cast_unsigned());

@@ -121,10 +121,10 @@ impl Action {
     #[inline]
     #[must_use]
     pub fn of(registers: [u64; 4]) -> Self {
-        let [id, arguments @ ..] = registers;
+        let [id, a1, a2, a3] = registers;
         let id = low_word(id);
-        let [a1, a2, a3] =
-            if id & SMC64 == 0 { arguments.map(|value| u64::from(low_word(value))) } else { arguments };
+        let mask = if id & SMC64 == 0 { u64::from(u32::MAX) } else { u64::MAX };
+        let (a1, a2, a3) = (a1 & mask, a2 & mask, a3 & mask);
         match id {
             function::PSCI_VERSION => Self::Return(PSCI_VERSION),
             function::PSCI_FEATURES => features(low_word(a1)).into(),

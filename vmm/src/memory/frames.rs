@@ -38,6 +38,18 @@ impl FrameAllocator {
         self.heap.lock().alloc(block_layout(size)?).ok()
     }
 
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// The block was taken from here, alone or as a part of a larger one, and nothing uses it any more. `size` is a
+    /// power of two of at least a page, to which the block is aligned.
+    pub unsafe fn give(&self, start: NonNull<u8>, size: u64) {
+        if let Some(layout) = block_layout(size) {
+            // SAFETY: the caller's promise.
+            unsafe { self.heap.lock().dealloc(start, layout) };
+        }
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -161,10 +173,8 @@ impl FrameBlock {
 
 impl Drop for FrameBlock {
     fn drop(&mut self) {
-        if let Some(layout) = block_layout(self.size) {
-            // SAFETY: it was allocated with this layout, and its last owner is gone.
-            unsafe { self.frames.heap.lock().dealloc(self.start, layout) };
-        }
+        // SAFETY: it was taken with this size, or split off, and its last owner is gone.
+        unsafe { self.frames.give(self.start, self.size) };
     }
 }
 

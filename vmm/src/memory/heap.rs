@@ -19,28 +19,43 @@ const CHUNK: u64 = 64 << 10;
 /// All physical memory that is neither the image's nor reserved.
 pub static FRAMES: FrameAllocator = FrameAllocator::new();
 
-/// A heap that takes more frames when it is full and never gives them back.
+/// A heap that takes more frames when it is full, and gives back those that it does not need when it is told to.
 pub struct FrameHeap {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     heap: Heap<ORDERS>,
-    chunks: u64,
+    /// Bytes taken from the frames, in all.
+    taken: u64,
+    /// Bytes given back, which `heap` counts as allocated for ever.
+    returned: u64,
 }
 
 impl FrameHeap {
     /// A heap without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { inner: Mutex::new(Inner { heap: Heap::new(), chunks: 0 }) }
+        Self { inner: Mutex::new(Inner { heap: Heap::new(), taken: 0, returned: 0 }) }
     }
 
     /// Memory that VMs and the hypervisor hold, in bytes: frames in use, where of the frames that the
     /// heap has taken only what is allocated counts.
     pub fn memory_used(&self) -> u64 {
         let inner = self.inner.lock();
-        FRAMES.used() as u64 - inner.chunks + inner.heap.stats_alloc_actual() as u64
+        FRAMES.used() as u64 - inner.size() + inner.allocated()
+    }
+
+    /// Bytes of its frames that are not allocated.
+    pub fn free(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.size() - inner.allocated()
+    }
+
+    /// Gives frames back that hold nothing, in whole chunks.
+    pub fn trim(&self) {
+        let mut inner = self.inner.lock();
+        while inner.give_back().is_some() {}
     }
 }
 
@@ -51,13 +66,31 @@ impl Default for FrameHeap {
 }
 
 impl Inner {
+    /// Bytes of the frames that it has.
+    fn size(&self) -> u64 {
+        self.taken - self.returned
+    }
+
+    fn allocated(&self) -> u64 {
+        self.heap.stats_alloc_actual() as u64 - self.returned
+    }
+
+    fn give_back(&mut self) -> Option<()> {
+        let size = usize::try_from(CHUNK).ok()?;
+        let chunk = self.heap.alloc(Layout::from_size_align(size, size).ok()?).ok()?;
+        self.returned += CHUNK;
+        // SAFETY: the heap consists of whole chunks, aligned to their size, and this one is free.
+        unsafe { FRAMES.give(chunk, CHUNK) };
+        Some(())
+    }
+
     fn grow(&mut self, layout: Layout) -> Option<()> {
         let need = layout.size().max(layout.align()).checked_next_power_of_two()?;
         let chunk = FrameBlock::zeroed(&FRAMES, CHUNK.max(u64::try_from(need).ok()?)).ok()?;
         let start = chunk.as_ptr().expose_provenance();
-        // SAFETY: the block is RAM that nothing else uses, and it is never given back.
+        // SAFETY: the block is RAM that nothing else uses, until it is given back.
         unsafe { self.heap.add_to_heap(start, start + chunk.len()) };
-        self.chunks += chunk.size();
+        self.taken += chunk.size();
         core::mem::forget(chunk);
         Some(())
     }
@@ -88,3 +121,42 @@ unsafe impl GlobalAlloc for FrameHeap {
 /// The Rust heap of the hypervisor. On the developer's machine, the standard one.
 #[cfg_attr(target_os = "none", global_allocator)]
 pub static HEAP: FrameHeap = FrameHeap::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{boxed::Box, vec, vec::Vec};
+
+    /// Gives the heap's frames some of the process's own memory.
+    fn add_frames(bytes: usize) {
+        let memory: &'static mut [u8] = Box::leak(vec![0_u8; bytes].into_boxed_slice());
+        let start = memory.as_mut_ptr().expose_provenance() as u64;
+        let end = start + bytes as u64;
+        // SAFETY: leaked for the frames.
+        unsafe { FRAMES.add(start.next_multiple_of(4096)..end - end % 4096) };
+    }
+
+    #[test]
+    fn what_is_free_goes_back_to_the_frames() {
+        add_frames(2 << 20);
+        let (heap, free) = (FrameHeap::new(), FRAMES.free());
+        let layouts: Vec<Layout> = [24, 4096, 100_000, 8, 60_000, 4096]
+            .into_iter()
+            .cycle()
+            .take(30)
+            .map(|size| Layout::from_size_align(size, 8).unwrap())
+            .collect();
+        for _ in 0..3 {
+            // SAFETY: no layout is empty.
+            let blocks: Vec<_> = layouts.iter().map(|layout| unsafe { heap.alloc(*layout) }).collect();
+            assert!(blocks.iter().all(|block| !block.is_null()));
+            assert!(heap.free() > 0 && FRAMES.free() < free);
+            for (block, layout) in blocks.into_iter().zip(&layouts) {
+                // SAFETY: allocated above with this layout.
+                unsafe { heap.dealloc(block, *layout) };
+            }
+            heap.trim();
+            assert_eq!((heap.free(), FRAMES.free()), (0, free));
+        }
+    }
+}

@@ -46,19 +46,19 @@ impl Board {
 
 impl Vm {
     /// Carries out a guest's access to a device. Returns what a load gets, and the vCPUs that must look at their
-    /// interrupts; `None` if there is no device.
+    /// interrupts.
     #[inline]
     pub fn access(
         &self,
         vcpu: usize,
-        address: u64,
+        region: Region,
+        offset: u64,
         access: &MmioAccess,
         value: u64,
-    ) -> Option<(u64, VcpuSet)> {
-        let (region, offset) = self.board.bus.find(address, access.width)?;
+    ) -> (u64, VcpuSet) {
         let width = access.width;
         let read = access.direction == Direction::Read;
-        Some(match region {
+        match region {
             Region::Distributor if read => {
                 (self.vgic.lock().distributor_read(vcpu, offset, width), VcpuSet::EMPTY)
             }
@@ -66,7 +66,7 @@ impl Vm {
             Region::Redistributors => self.redistributor(offset, access, value),
             Region::Uart => self.uart(offset, width, (!read).then_some(value)),
             Region::Rtc => self.rtc(offset, width, (!read).then_some(value)),
-        })
+        }
     }
 
     fn redistributor(&self, offset: u64, access: &MmioAccess, value: u64) -> (u64, VcpuSet) {
@@ -83,14 +83,18 @@ impl Vm {
         let Some(devices) = &self.board.devices else { return (0, VcpuSet::EMPTY) };
         let mut devices = devices.lock();
         let uart = &mut devices.uart;
+        if written.is_none() && !Pl011::takes_by_read(offset) {
+            return (uart.read(offset, width), VcpuSet::EMPTY);
+        }
         let before = uart.interrupt_level();
         let value = transfer(uart, offset, width, written);
         let sent = uart.take_transmitted();
         self.console.feed(uart);
         let level = uart.interrupt_level();
+        let changed = self.set_line(UART_INTID, before, level);
         drop(devices);
         sent.into_iter().for_each(|byte| self.write(&[byte]));
-        (value, self.set_line(UART_INTID, before, level))
+        (value, changed)
     }
 
     fn rtc(&self, offset: u64, width: Width, written: Option<u64>) -> (u64, VcpuSet) {
@@ -101,11 +105,11 @@ impl Vm {
         rtc.advance(timer::now());
         let value = transfer(rtc, offset, width, written);
         let level = rtc.interrupt_level();
-        drop(devices);
         (value, self.set_line(RTC_INTID, before, level))
     }
 
-    /// Tells the controller of an interrupt line that may have changed.
+    /// Tells the controller of an interrupt line that may have changed. The caller holds the devices' lock: of two
+    /// changes at once, on two cores, the last one has to be the last here as well.
     fn set_line(&self, intid: u32, before: bool, level: bool) -> VcpuSet {
         if before == level {
             return VcpuSet::EMPTY;
@@ -120,7 +124,6 @@ impl Vm {
         let before = devices.uart.interrupt_level();
         self.console.feed(&mut devices.uart);
         let level = devices.uart.interrupt_level();
-        drop(devices);
         self.set_line(UART_INTID, before, level)
     }
 
@@ -136,7 +139,6 @@ impl Vm {
         let before = devices.rtc.interrupt_level();
         devices.rtc.advance(now);
         let level = devices.rtc.interrupt_level();
-        drop(devices);
         self.set_line(RTC_INTID, before, level)
     }
 }

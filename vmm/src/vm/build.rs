@@ -120,6 +120,9 @@ impl<'a> Builder<'a> {
     /// Gives back the ROM images that no VM uses any more.
     pub fn tidy(&mut self) {
         self.roms.retain(|(_, rom)| rom.blocks.iter().any(|block| Arc::strong_count(block) > 1));
+        if self.roms.is_empty() {
+            self.roms = Vec::new();
+        }
     }
 
     /// Builds a VM, which then consists of its vCPUs.
@@ -128,6 +131,8 @@ impl<'a> Builder<'a> {
     }
 
     fn try_build(&mut self, id: VmId, config: &'a VmConfig) -> Result<Vec<Box<Vcpu>>, Reason> {
+        // A VM's clock starts with its creation, so that it tells its guest how long that took.
+        let created = timer::now();
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
         let image = GuestImage::parse(bytes, config.machine, config.memory)
@@ -147,7 +152,7 @@ impl<'a> Builder<'a> {
         // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
-        Ok(vcpus_of(Arc::new(vm), config, &image, tree))
+        Ok(vcpus_of(Arc::new(vm), config, &image, tree, created))
     }
 
     /// Memory and devices of a `tiny` machine.
@@ -227,22 +232,16 @@ impl<'a> Builder<'a> {
 
     fn info_page(&self, config: &VmConfig, rom: Option<&Rom>) -> Result<SharedBlock, Reason> {
         let mut block = FrameBlock::zeroed(self.frames, PAGE_SIZE)?;
-        let (args, args_length) = argument_strings(&config.args);
-        let page = InfoPage {
-            abi_version: ABI_VERSION,
-            vcpu_count: config.vcpus,
-            ram_size: config.memory,
-            console_flags: 0,
-            arg_count: u32::try_from(config.args.len()).unwrap_or(0),
-            rom_address: rom.map_or(0, |_| ROM_BASE),
-            rom_length: rom.map_or(0, |rom| rom.length),
-            args_length,
-            emit: config.emit.number(),
-            reserved: [0; 2],
-            args,
-        };
-        // SAFETY: the block is a page, aligned as a page and used by nothing else.
-        unsafe { block.as_mut_slice().as_mut_ptr().cast::<InfoPage>().write(page) };
+        // SAFETY: the block is a page, aligned as a page and used by nothing else. All zeros are an info page.
+        let page = unsafe { &mut *block.as_mut_slice().as_mut_ptr().cast::<InfoPage>() };
+        page.abi_version = ABI_VERSION;
+        page.vcpu_count = config.vcpus;
+        page.ram_size = config.memory;
+        page.arg_count = u32::try_from(config.args.len()).unwrap_or(0);
+        page.rom_address = rom.map_or(0, |_| ROM_BASE);
+        page.rom_length = rom.map_or(0, |rom| rom.length);
+        page.args_length = put_arguments(&mut page.args, &config.args);
+        page.emit = config.emit.number();
         Ok(Arc::new(block))
     }
 }
@@ -254,10 +253,9 @@ fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
     a.files.len() == b.files.len() && names(a) == names(b)
 }
 
-/// The argument strings one after another, each with its NUL, and their length. The manifest's parser has
-/// checked that they fit.
-fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
-    let mut bytes = [0; ARGS_SIZE];
+/// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. The
+/// manifest's parser has checked that they fit.
+fn put_arguments(bytes: &mut [u8; ARGS_SIZE], args: &[String]) -> u32 {
     let mut length = 0;
     for arg in args {
         if let Some(room) = bytes.get_mut(length..length + arg.len()) {
@@ -265,7 +263,7 @@ fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
         }
         length += arg.len() + 1;
     }
-    (bytes, u32::try_from(length).unwrap_or(0))
+    u32::try_from(length).unwrap_or(0)
 }
 
 fn map_blocks(
@@ -289,7 +287,9 @@ fn load(memory: &GuestMemory, image: &GuestImage<'_>) {
         // The image has been checked against the size of RAM.
         let Ok(range) = memory.check(segment.address, segment.data.len() as u64) else { continue };
         memory.write(range, segment.data);
-        memory.publish_code(range);
+        if segment.executable {
+            memory.publish_code(range);
+        }
     }
 }
 
@@ -314,10 +314,15 @@ fn put_device_tree(memory: &GuestMemory, image: &GuestImage<'_>, config: &VmConf
 }
 
 /// The vCPUs of a VM. On the `tiny` machine all of them start; on a board the first one, with the address
-/// of the device tree, and PSCI starts the others.
-fn vcpus_of(vm: Arc<Vm>, config: &VmConfig, image: &GuestImage<'_>, tree: Option<u64>) -> Vec<Box<Vcpu>> {
+/// of the device tree, and PSCI starts the others. Their clock is 0 at `created`.
+fn vcpus_of(
+    vm: Arc<Vm>,
+    config: &VmConfig,
+    image: &GuestImage<'_>,
+    tree: Option<u64>,
+    created: u64,
+) -> Vec<Box<Vcpu>> {
     let affinity = config.affinity.as_ref().map_or(Affinity::ANY, |affinity| Affinity(affinity.cores));
-    let now = timer::now();
     let vcpu = |index: u8| {
         let mut context = match tree {
             None => {
@@ -325,9 +330,19 @@ fn vcpus_of(vm: Arc<Vm>, config: &VmConfig, image: &GuestImage<'_>, tree: Option
             }
             Some(_) => VcpuContext::of_board(index),
         };
-        context.start_clock(now);
+        context.start_clock(created);
         let (vm, priority) = (vm.clone(), config.priority);
-        Box::new(Vcpu { vm, index, priority, affinity, context, usage: Usage::default(), first_run: None })
+        Box::new(Vcpu {
+            vm,
+            index,
+            priority,
+            affinity,
+            context,
+            usage: Usage::default(),
+            first_run: None,
+            turn_left: 0,
+            crash: None,
+        })
     };
     let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();
     if let (Some(tree), Some(first)) = (tree, vcpus.first_mut()) {

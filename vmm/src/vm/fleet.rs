@@ -9,6 +9,7 @@ use crate::{
     arch::{gic, power, timer},
     bundle::manifest::{Manifest, VmConfig},
     console::{self, Key, Line, Typed},
+    memory::heap::{FRAMES, HEAP},
     monitor::{self, Action, Row, Target},
     scheduler,
     vm::BuildError,
@@ -58,34 +59,69 @@ pub fn start(
     mut builder: Builder<'static>,
     cores: usize,
 ) -> Result<(), BuildError> {
+    // What lasts as long as the run comes first, so that the memory that is free then is free again at the end.
+    let mut members: Vec<Member> = manifest.vms.iter().map(Member::new).collect();
+    let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
+    scheduler::init(cores, vcpus.sum());
+    log::debug!("memory before the first VM: {}", Free::now());
     let vms = manifest.vms.iter().enumerate();
     let vms = vms.map(|(index, config)| builder.build(VmId(index), config)).collect::<Result<Vec<_>, _>>()?;
-    let members = manifest.vms.iter().zip(&vms).map(|(config, vcpus)| Member::new(config, vcpus)).collect();
+    for (member, vcpus) in members.iter_mut().zip(&vms) {
+        member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
+    }
     let focus = Focus::default();
     FLEET.call_once(|| Mutex::new(Fleet { members, focus, fresh: false, in_monitor: false, command: None }));
     BUILDER.call_once(|| Mutex::new(builder));
-    scheduler::init(cores, vms.iter().map(Vec::len).sum());
     vms.into_iter().flatten().for_each(scheduler::add);
     Ok(())
 }
 
+/// Memory that nothing uses.
+struct Free {
+    frames: usize,
+    heap: u64,
+}
+
+impl Free {
+    fn now() -> Self {
+        HEAP.trim();
+        Self { frames: FRAMES.free(), heap: HEAP.free() }
+    }
+}
+
+impl fmt::Display for Free {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of frames free, {} bytes of heap", self.frames, self.heap)
+    }
+}
+
 /// A vCPU has stopped for good. With the last one its VM ends, and with the last VM the run.
 pub(super) fn retire(vcpu: Box<Vcpu>) {
-    let vm = vcpu.vm.clone();
-    let code = vm.ending().unwrap_or(0);
-    if !vm.count_out(&vcpu) {
-        return;
+    let (vm, usage, first_run) = (vcpu.vm.clone(), vcpu.usage, vcpu.first_run);
+    // All of it, before its VM may turn out to be the last.
+    drop(vcpu);
+    if vm.count_out(usage, first_run) {
+        let VmId(index) = vm.id;
+        let member = FLEET.get().and_then(|fleet| fleet.lock().members.get_mut(index)?.vm.take());
+        member.into_iter().for_each(let_go);
     }
+    let_go(vm);
+}
+
+/// Lets go of a VM that may have ended meanwhile. Whoever is the last to do so, on whichever core, gives its memory
+/// back, and only then decides what follows.
+pub(super) fn let_go(vm: Arc<Vm>) {
+    let Some(vm) = Arc::into_inner(vm) else { return };
+    let code = vm.ending().unwrap_or(0);
     vm.flush();
     log::info!("{}", vm.summary(code));
     let (VmId(index), cause) = (vm.id, vm.control.cause());
-    let member = FLEET.get().and_then(|fleet| fleet.lock().members.get_mut(index)?.vm.take());
-    // Its memory is back before it can start again.
-    drop((member, vcpu, vm));
-    conclude(index, cause, code);
+    drop(vm);
     if let Some(mut builder) = BUILDER.get().and_then(Mutex::try_lock) {
         builder.tidy();
     }
+    HEAP.trim();
+    conclude(index, cause, code);
     // What is typed from now on may be for the next VM.
     receive();
 }
@@ -199,14 +235,15 @@ pub fn act(id: VmId, action: Action) -> Result<(), Refusal> {
             Action::Pause | Action::Kill | Action::Restart => run::recall(&vm),
             Action::Focus => {}
         }
+        let_go(vm);
     }
     Ok(())
 }
 
 impl Member {
-    fn new(config: &'static VmConfig, vcpus: &[Box<Vcpu>]) -> Self {
+    fn new(config: &'static VmConfig) -> Self {
         let lifecycle = Lifecycle::new(config.restart, timer::frequency() / 1000, timer::now());
-        Self { config, vm: vcpus.first().map(|vcpu| vcpu.vm.clone()), lifecycle, start_wanted: false }
+        Self { config, vm: None, lifecycle, start_wanted: false }
     }
 
     fn state(&self) -> State {
@@ -222,6 +259,7 @@ impl Fleet {
     /// Goes on after a VM has ended: the focus, what is due, and the end of the run.
     fn settle(&mut self, index: usize) {
         if self.members.iter().all(|member| member.lifecycle.is_over()) {
+            log::debug!("memory after the last VM: {}", Free::now());
             let codes = self.members.iter().map(|member| member.lifecycle.exit_code());
             power::end(codes.into_iter().find(|code| *code != 0).unwrap_or(0));
         }

@@ -35,6 +35,7 @@ use crate::{
     devices::{pl011::Pl011, vgic::Vgic},
     files::FileSystem,
     memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
+    platform::MAX_CORES,
     random::{self, Generator},
     scheduler::Affinity,
 };
@@ -42,7 +43,7 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{
     fmt,
     mem::offset_of,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 use spin::Mutex;
 use tinyvmm_abi::InfoPage;
@@ -58,6 +59,8 @@ pub const CRASH_EXIT_CODE: u8 = 70;
 pub struct VmId(pub usize);
 
 /// What the vCPUs of a virtual machine share.
+///
+/// Whoever has it in an `Arc` while it may end gives that to the fleet's `let_go`, which ends it with the last.
 pub struct Vm {
     /// Its place in the manifest.
     pub id: VmId,
@@ -79,6 +82,8 @@ pub struct Vm {
     pub off: Mutex<Vec<Box<Vcpu>>>,
     /// Its VMID, while it has one.
     pub vmid: VmidSlot,
+    /// Which of its vCPUs each core ran last.
+    pub last_vcpus: LastVcpus,
     /// What the hypervisor spends on it besides its RAM, in bytes.
     pub overhead: u64,
     /// What others see of its vCPUs.
@@ -98,6 +103,8 @@ pub struct VcpuLink {
     event: AtomicBool,
     /// Something has changed that its list registers do not show yet.
     stale: AtomicBool,
+    /// It has a core, with its list registers.
+    loaded: AtomicBool,
     /// What it has used.
     pub usage: SharedUsage,
 }
@@ -124,6 +131,17 @@ impl VcpuLink {
         self.stale.store(true, Ordering::SeqCst);
     }
 
+    /// It gets a core, and looks at its interrupts after that; or it has lost it.
+    pub fn set_loaded(&self, loaded: bool) {
+        self.loaded.store(loaded, Ordering::SeqCst);
+    }
+
+    /// Whether it has a core. If not, it will look at its interrupts when it gets one.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::SeqCst)
+    }
+
     /// Whether its interrupts have changed since the last call.
     pub fn take_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst) && self.stale.swap(false, Ordering::SeqCst)
@@ -133,6 +151,24 @@ impl VcpuLink {
     #[must_use]
     pub fn take_event(&self) -> bool {
         self.event.load(Ordering::SeqCst) && self.event.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Which vCPU of a VM each core ran last, if any.
+///
+/// The vCPUs of a VM share a VMID, but may use the same ASID for different tables, each on what it takes for a core of its
+/// own: what a core's TLB holds is of no use to another one.
+#[derive(Debug, Default)]
+pub struct LastVcpus([AtomicU8; MAX_CORES]);
+
+impl LastVcpus {
+    /// This core runs this vCPU now. Returns whether it ran another one before.
+    #[must_use]
+    pub fn replace(&self, core: usize, index: u8) -> bool {
+        // 0: none yet. Only this core looks at its own place.
+        let last = self.0[core].load(Ordering::Relaxed);
+        self.0[core].store(index + 1, Ordering::Relaxed);
+        last != 0 && last != index + 1
     }
 }
 
@@ -185,6 +221,7 @@ impl Vm {
             board,
             off: Mutex::default(),
             vmid: VmidSlot::default(),
+            last_vcpus: LastVcpus::default(),
             overhead: 0,
             links: core::iter::repeat_with(VcpuLink::default).take(vcpus).collect(),
             control: Control::default(),
@@ -211,7 +248,10 @@ impl Vm {
 
     /// Shows an unfinished line.
     pub fn flush(&self) {
-        console::flush(self.speaker(), &mut self.console.line.lock());
+        let mut line = self.console.line.lock();
+        if !line.is_empty() {
+            console::flush(self.speaker(), &mut line);
+        }
     }
 
     /// Ends the VM: each of its vCPUs stops the next time it comes to the hypervisor.
@@ -256,11 +296,11 @@ impl Vm {
         self.ending.get()
     }
 
-    /// Counts a vCPU out. Returns whether it was the last one.
+    /// Counts a vCPU out that has used this much since it first ran. Returns whether it was the last one.
     #[must_use]
-    pub fn count_out(&self, vcpu: &Vcpu) -> bool {
-        self.totals.exits.fetch_add(vcpu.usage.exits, Ordering::Relaxed);
-        if let Some(ticks) = vcpu.first_run {
+    pub fn count_out(&self, usage: Usage, first_run: Option<u64>) -> bool {
+        self.totals.exits.fetch_add(usage.exits, Ordering::Relaxed);
+        if let Some(ticks) = first_run {
             self.totals.first_run.fetch_min(ticks, Ordering::Relaxed);
         }
         self.totals.ended.fetch_add(1, Ordering::AcqRel) + 1 == self.links.len()
@@ -272,6 +312,7 @@ impl Vm {
         let first_run = self.totals.first_run.load(Ordering::Relaxed);
         let output = self.console.first_output();
         let exits = self.totals.exits.load(Ordering::Relaxed);
+        let time = self.usage(0).time;
         fmt::from_fn(move |f| {
             write!(
                 f,
@@ -282,7 +323,7 @@ impl Vm {
                 Some(ticks) => write!(f, "{ticks} ticks")?,
                 None => f.write_str("never")?,
             }
-            write!(f, ", {exits} exits, overhead {} bytes", self.overhead)
+            write!(f, ", {time} ticks on a core, {exits} exits, overhead {} bytes", self.overhead)
         })
     }
 }
@@ -394,6 +435,10 @@ pub struct Vcpu {
     pub usage: Usage,
     /// When it first ran, in ticks.
     pub first_run: Option<u64>,
+    /// What is left of a turn that was broken off, in ticks. 0: the next turn is a new one.
+    pub turn_left: u64,
+    /// What it did that it may not.
+    pub crash: Option<Crash>,
 }
 
 impl Vcpu {
@@ -441,7 +486,17 @@ pub(crate) mod tests {
             context,
             usage: Usage::default(),
             first_run: None,
+            turn_left: 0,
+            crash: None,
         })
+    }
+
+    #[test]
+    fn each_core_knows_the_vcpu_that_it_ran_last() {
+        let last = LastVcpus::default();
+        let turns = [(0, 3), (0, 3), (1, 0), (0, 0), (1, 0), (1, 3), (0, 0)];
+        let changed = turns.map(|(core, index)| last.replace(core, index));
+        assert_eq!(changed, [false, false, false, true, false, true, false]);
     }
 
     #[test]

@@ -21,9 +21,8 @@ pub enum Outcome {
 
 impl Vm {
     /// Carries out a PSCI call.
-    #[inline]
-    pub fn psci(&self, registers: [u64; 4]) -> Outcome {
-        match Action::of(registers) {
+    pub fn psci(&self, action: Action) -> Outcome {
+        match action {
             Action::Return(value) => Outcome::Return(value),
             Action::CpuOn { target, entry, context_id } => {
                 Outcome::Return(self.cpu_on(target, entry, context_id).value())

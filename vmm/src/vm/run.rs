@@ -9,10 +9,10 @@ use crate::{
         timer, tlb,
     },
     console,
-    devices::access::MmioAccess,
-    hypercall::{self, Flow},
+    devices::access::{Direction, MmioAccess},
+    hypercall::{self, Flow, psci::Action},
     memory::vmid::VmidAllocator,
-    scheduler,
+    scheduler::{self, Former, Rank},
 };
 use alloc::boxed::Box;
 
@@ -46,12 +46,15 @@ pub fn run_core(interrupts: Interrupts) -> ! {
         fleet::receive();
     }
     let core = Core { index: cpu::core_index(), interrupts, quantum: timer::frequency() * QUANTUM_MS / 1000 };
+    let mut former = None;
     loop {
         if core.has_chores() {
+            // What it sees to may concern a vCPU in any queue.
+            former.take().into_iter().for_each(|former| scheduler::put_back(core.index, former));
             fleet::tend();
         }
-        match core.next() {
-            Some(vcpu) => core.run(vcpu),
+        match scheduler::next(core.index, timer::now(), former.take()) {
+            Some(vcpu) => former = core.run(vcpu),
             None => core.sleep(),
         }
     }
@@ -69,33 +72,25 @@ struct Core {
 enum Turn {
     /// It waits for something to happen, or until this time.
     Wait(Option<u64>),
-    /// Others may run first.
+    /// Its turn is over: its equals come first.
     Yield,
+    /// Its turn is not over, but there is something more urgent.
+    Interrupted,
     /// It is off, until another vCPU of its VM turns it on.
     Off,
     /// Its VM ends.
     End,
-    /// Its VM did what it may not.
-    Crash(Crash),
+    /// It did what it may not, and says so in [`Vcpu::crash`].
+    Crash,
 }
 
 impl Core {
-    /// The vCPU whose turn it is, here or else on a core that has more than it can run.
-    fn next(&self) -> Option<Box<Vcpu>> {
-        let mut queue = scheduler::queue(self.index).lock();
-        queue.wake_due(timer::now());
-        let own = queue.pop();
-        scheduler::set_running(self.index, own.as_ref().map(|vcpu| vcpu.priority));
-        drop(queue);
-        own.or_else(|| scheduler::steal(self.index))
-    }
-
     /// Waits for an interrupt. Whoever makes something ready after this core was marked idle sends one.
     fn sleep(&self) {
         timer::set_alarm(self.deadline());
         // Interrupts are masked at EL2: a pending one only ends the wait.
         aarch64_cpu::asm::wfi();
-        if self.handle_interrupts() {
+        if self.handle_interrupt() == Interrupted::GuestTimer {
             // It was raised before the vCPU lost the core, which will find it due again.
             gic::set_active(self.interrupts.guest_timer, false);
         }
@@ -107,13 +102,15 @@ impl Core {
     }
 
     /// When something is due that no interrupt tells.
+    #[inline]
     fn deadline(&self) -> Option<u64> {
         let chores = if self.index == HOUSEKEEPER { fleet::due() } else { None };
-        scheduler::earlier(scheduler::queue(self.index).lock().deadline(), chores)
+        scheduler::earlier(scheduler::deadline(self.index), chores)
     }
 
-    fn run(&self, mut vcpu: Box<Vcpu>) {
-        scheduler::set_running(self.index, Some(vcpu.priority));
+    /// Gives a vCPU a turn. Returns it if it is ready still.
+    #[inline]
+    fn run(&self, mut vcpu: Box<Vcpu>) -> Option<Former> {
         let turn = match (vcpu.vm.ending(), vcpu.vm.control.is_paused()) {
             (Some(_), _) => Turn::End,
             // Whoever lets it go on wakes it.
@@ -123,18 +120,19 @@ impl Core {
         match turn {
             Turn::Wait(deadline) => {
                 vcpu.vm.flush();
-                scheduler::queue(self.index).lock().park(vcpu, deadline);
+                scheduler::queue(self.index).park(vcpu, deadline);
             }
-            Turn::Yield => scheduler::queue(self.index).lock().push(vcpu),
+            Turn::Yield => return Some(Former { vcpu, broken_off: false }),
+            Turn::Interrupted => return Some(Former { vcpu, broken_off: true }),
             Turn::Off => switch_off(vcpu),
             Turn::End => end(vcpu),
-            Turn::Crash(crash) => {
-                vcpu.vm.flush();
-                log::error!("{}", Report { vcpu: &vcpu, crash });
+            Turn::Crash => {
+                report(&vcpu);
                 vcpu.vm.crash();
                 end(vcpu);
             }
         }
+        None
     }
 
     fn run_turn(&self, vcpu: &mut Vcpu) -> Turn {
@@ -144,41 +142,45 @@ impl Core {
         let vmid = VMIDS.assign(self.index, &vcpu.vm.vmid, cpu::vmid_bits(), tlb::flush_all_guests);
         let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
         let link = &vcpu.vm.links[usize::from(vcpu.index)];
-        let end = now.saturating_add(self.quantum);
-        let mut turn = RunningTurn { core: self, link, priority: vcpu.priority, end };
-        turn.set_alarm();
+        let end = now.saturating_add(if vcpu.turn_left > 0 { vcpu.turn_left } else { self.quantum });
+        let turn = RunningTurn { core: self, link, rank: Rank::of(vcpu.priority), end };
+        turn.set_alarm(scheduler::ready_rank(self.index));
         link.usage.begin(now);
-        // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
-        let mut loaded = unsafe { vcpu.context.load(vttbr) };
-        let guest_timer = self.interrupts.guest_timer;
-        let interrupts = interrupts::Interrupts::load(&vcpu.vm, vcpu.index, guest_timer, loaded.interface());
         let mut guest = Guest {
             vm: &vcpu.vm,
             index: usize::from(vcpu.index),
-            vcpu: loaded,
-            interrupts,
+            // SAFETY: a VM's stage 2 tables map its own memory alone, and the vCPU keeps its VM alive.
+            vcpu: unsafe { vcpu.context.load(vttbr) },
+            interrupts: interrupts::Interrupts::new(&vcpu.vm, vcpu.index, self.interrupts.guest_timer),
             usage: &mut vcpu.usage,
+            crash: &mut vcpu.crash,
         };
-        let reason = guest.run(&mut turn);
-        let Guest { vcpu: mut loaded, interrupts, usage, .. } = guest;
-        interrupts.unload(loaded.interface());
-        drop(loaded);
-        link.usage.end(usage, timer::now());
+        if vcpu.vm.last_vcpus.replace(self.index, vcpu.index) {
+            tlb::flush_stage1_here();
+        }
+        guest.interrupts.load(guest.vcpu.interface());
+        let reason = guest.run(&turn);
+        guest.interrupts.unload(guest.vcpu.interface());
+        drop(guest);
+        let now = timer::now();
+        link.usage.end(&mut vcpu.usage, now);
+        vcpu.turn_left = if matches!(reason, Turn::Interrupted) { end.saturating_sub(now) } else { 0 };
         reason
     }
 
-    /// Handles what is pending. Returns whether the virtual timer of the guest that has the core was among it.
-    fn handle_interrupts(&self) -> bool {
-        let mut guest_timer = false;
-        gic::for_each_pending(|intid| {
+    /// Handles the interrupt that is pending.
+    fn handle_interrupt(&self) -> Interrupted {
+        let mut interrupted = Interrupted::Host;
+        gic::take_pending(|intid| {
             if intid == self.interrupts.guest_timer {
-                guest_timer = true;
+                interrupted = Interrupted::GuestTimer;
                 return Handled::ByGuest;
             }
             if intid == self.interrupts.timer {
                 timer::set_alarm(None);
             } else if Some(intid) == self.interrupts.maintenance {
-                gic::interface::silence_maintenance();
+                gic::interface::Interface::get().silence_maintenance();
+                interrupted = Interrupted::Maintenance;
             } else if Some(intid) == self.interrupts.uart {
                 fleet::receive();
             }
@@ -188,46 +190,66 @@ impl Core {
             // Someone may have made room.
             fleet::receive();
         }
-        guest_timer
+        interrupted
     }
+}
+
+/// What a physical interrupt was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupted {
+    /// The virtual timer of the guest that has the core.
+    GuestTimer,
+    /// Its list registers, which need a look.
+    Maintenance,
+    /// Something that the hypervisor has handled.
+    Host,
 }
 
 /// A turn as it goes on.
 struct RunningTurn<'a> {
     core: &'a Core,
     link: &'a VcpuLink,
-    priority: u8,
+    rank: Rank,
     /// When it is over if an equal waits.
     end: u64,
 }
 
 impl RunningTurn<'_> {
-    /// Whether the turn is over, after an interrupt.
-    fn is_over(&mut self, vm: &Vm, usage: &Usage) -> bool {
+    /// Whether the vCPU has to give the core back, after an interrupt.
+    fn end(&self, vm: &Vm, usage: &Usage) -> Option<Turn> {
         self.link.usage.publish(usage);
         if vm.is_recalled() || self.core.has_chores() {
-            return true;
+            return Some(Turn::Interrupted);
         }
         let now = timer::now();
-        let mut queue = scheduler::queue(self.core.index).lock();
-        queue.wake_due(now);
-        let over = match queue.ready_priority() {
-            Some(priority) if priority == self.priority => now >= self.end,
-            Some(priority) => priority > self.priority,
-            None => false,
-        };
-        drop(queue);
-        if !over {
-            self.set_alarm();
+        let ready = scheduler::ready_rank_at(self.core.index, now);
+        if ready > self.rank {
+            return Some(Turn::Interrupted);
         }
-        over
+        if ready == self.rank && now >= self.end {
+            return Some(Turn::Yield);
+        }
+        if ready != Rank::IDLE {
+            // It may find a core that does less.
+            scheduler::spread(self.core.index);
+        }
+        self.set_alarm(ready);
+        None
     }
 
     /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
-    fn set_alarm(&self) {
-        let ready = scheduler::queue(self.core.index).lock().ready_priority();
-        let end = ready.filter(|priority| *priority == self.priority).map(|_| self.end);
+    #[inline]
+    fn set_alarm(&self, ready: Rank) {
+        let end = (ready == self.rank).then_some(self.end);
         timer::set_alarm(scheduler::earlier(end, self.core.deadline()));
+    }
+}
+
+/// Says what a vCPU did that it may not.
+fn report(vcpu: &Vcpu) {
+    vcpu.vm.flush();
+    if let Some(crash) = vcpu.crash {
+        log::error!("{}", Report { vcpu, crash });
     }
 }
 
@@ -245,6 +267,7 @@ fn switch_off(vcpu: Box<Vcpu>) {
     if vm.ending().is_some() {
         retire_off(&vm);
     }
+    fleet::let_go(vm);
 }
 
 /// Takes out a vCPU whose VM ends, and sees to it that the others come out as well.
@@ -279,12 +302,13 @@ struct Guest<'a> {
     vcpu: LoadedVcpu<'a>,
     interrupts: interrupts::Interrupts<'a>,
     usage: &'a mut Usage,
+    crash: &'a mut Option<Crash>,
 }
 
 impl Guest<'_> {
     /// Runs it until it gives the core back.
     #[inline(never)]
-    fn run(&mut self, turn: &mut RunningTurn<'_>) -> Turn {
+    fn run(&mut self, turn: &RunningTurn<'_>) -> Turn {
         loop {
             self.usage.exits += 1;
             let end = match self.vcpu.run() {
@@ -293,7 +317,15 @@ impl Guest<'_> {
                     Flow::Exit(code) => self.exit(code),
                     Flow::Secure => self.secure_call(),
                 },
-                Exit::Fault(syndrome) => self.fault(syndrome),
+                Exit::Fault(syndrome) => match self.device_access(syndrome) {
+                    Some(()) => continue,
+                    None => self.fault(syndrome),
+                },
+                Exit::System(syndrome) => {
+                    self.usage.traps += 1;
+                    traps::system_register(&mut self.vcpu, &mut self.interrupts, syndrome);
+                    continue;
+                }
                 exit => self.handle(exit, turn),
             };
             if let Some(end) = end {
@@ -304,14 +336,14 @@ impl Guest<'_> {
 
     /// Handles what is rarer than hypercalls and accesses to devices.
     #[inline(never)]
-    fn handle(&mut self, exit: Exit, turn: &mut RunningTurn<'_>) -> Option<Turn> {
+    fn handle(&mut self, exit: Exit, turn: &RunningTurn<'_>) -> Option<Turn> {
         match exit {
             Exit::Wait | Exit::Yield => self.usage.waits += 1,
             Exit::Interrupt => self.usage.interrupts += 1,
             _ => self.usage.traps += 1,
         }
         match exit {
-            Exit::Hypercall => None,
+            Exit::Hypercall | Exit::System(_) | Exit::Fault(_) => None,
             Exit::SecureCall if hypercall::is_secure_call(self.vcpu.registers()) => {
                 self.vcpu.skip_instruction();
                 self.secure_call()
@@ -324,19 +356,14 @@ impl Guest<'_> {
                 self.vcpu.enable_fp();
                 None
             }
-            Exit::System(syndrome) => {
-                traps::system_register(self.vm, self.index, &mut self.vcpu, &mut self.interrupts, syndrome);
-                None
-            }
             Exit::Wait => self.wait(),
             Exit::Yield => Some(Turn::Yield),
             Exit::Interrupt => self.interrupt(turn),
-            Exit::Fault(syndrome) => self.fault(syndrome),
             Exit::Unhandled(vector) => {
                 let (syndrome, pc, address) = self.vcpu.own_exception();
-                Some(Turn::Crash(Crash::Unhandled { vector, syndrome, pc, address }))
+                self.crash(Crash::Unhandled { vector, syndrome, pc, address })
             }
-            Exit::SystemError(syndrome) => Some(Turn::Crash(Crash::SystemError(syndrome))),
+            Exit::SystemError(syndrome) => self.crash(Crash::SystemError(syndrome)),
         }
     }
 
@@ -346,27 +373,39 @@ impl Guest<'_> {
         Some(Turn::End)
     }
 
-    fn interrupt(&mut self, turn: &mut RunningTurn<'_>) -> Option<Turn> {
-        if turn.core.handle_interrupts() {
-            self.interrupts.timer_fired();
+    fn interrupt(&mut self, turn: &RunningTurn<'_>) -> Option<Turn> {
+        match turn.core.handle_interrupt() {
+            Interrupted::GuestTimer => self.interrupts.timer_fired(),
+            Interrupted::Maintenance => self.interrupts.maintain(),
+            Interrupted::Host => {}
         }
         self.interrupts.look();
-        turn.is_over(self.vm, self.usage).then_some(Turn::Yield)
+        turn.end(self.vm, self.usage)
     }
 
     /// `WFI`: until an interrupt is there, whether it is masked or not.
     fn wait(&mut self) -> Option<Turn> {
-        self.interrupts.synchronise();
-        if self.interrupts.is_pending(self.vcpu.interface()) {
+        if self.interrupts.end_wait(self.vcpu.interface()) {
             return None;
         }
         Some(Turn::Wait(scheduler::earlier(self.vcpu.timer_deadline(), self.vm.next_device_event())))
     }
 
-    #[inline(never)]
+    #[inline]
     fn secure_call(&mut self) -> Option<Turn> {
         let [x0, x1, x2, x3, ..] = self.vcpu.registers().x;
-        match self.vm.psci([x0, x1, x2, x3]) {
+        match Action::of([x0, x1, x2, x3]) {
+            Action::Return(value) => {
+                self.vcpu.registers().x[0] = value.cast_unsigned();
+                None
+            }
+            action => self.switch_power(action),
+        }
+    }
+
+    #[inline(never)]
+    fn switch_power(&mut self, action: Action) -> Option<Turn> {
+        match self.vm.psci(action) {
             Outcome::Return(value) => {
                 self.vcpu.registers().x[0] = value.cast_unsigned();
                 None
@@ -380,25 +419,37 @@ impl Guest<'_> {
         }
     }
 
-    /// An access to what stage 2 does not map, or not for that: to a device, or else a mistake.
-    #[inline(never)]
-    fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
-        let (ipa, address) = self.vcpu.fault_address(syndrome);
-        let crash = Some(Turn::Crash(Crash::Fault { syndrome, ipa, address }));
-        if !syndrome.is_data_abort() {
-            return crash;
+    /// An access to what stage 2 does not map, or not for that: if it is one to a device, carries it out.
+    #[inline]
+    fn device_access(&mut self, syndrome: Syndrome) -> Option<()> {
+        self.usage.traps += 1;
+        let access = MmioAccess::decode(syndrome)?;
+        let (region, offset) = self.vm.board.bus.find(self.vcpu.fault_address(syndrome).0, access.width)?;
+        if access.direction == Direction::Read && region.is_interrupt_controller() {
+            self.interrupts.synchronise();
         }
-        let Ok(access) = MmioAccess::decode(syndrome) else { return crash };
-        self.interrupts.synchronise();
-        let value = access.value(self.vcpu.registers());
-        let Some((value, changed)) = self.vm.access(self.index, ipa, &access, value) else { return crash };
-        if !syndrome.is_write() {
+        let written = match access.direction {
+            Direction::Read => 0,
+            Direction::Write => access.value(self.vcpu.registers()),
+        };
+        let (value, changed) = self.vm.access(self.index, region, offset, &access, written);
+        if access.direction == Direction::Read {
             access.complete(self.vcpu.registers(), value);
         }
         self.vcpu.skip_instruction();
-        if !changed.is_empty() {
-            self.interrupts.changed(changed);
-        }
-        None
+        self.interrupts.changed(changed);
+        Some(())
+    }
+
+    #[cold]
+    fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
+        let (ipa, address) = self.vcpu.fault_address(syndrome);
+        self.crash(Crash::Fault { syndrome, ipa, address })
+    }
+
+    #[cold]
+    fn crash(&mut self, crash: Crash) -> Option<Turn> {
+        *self.crash = Some(crash);
+        Some(Turn::Crash)
     }
 }

@@ -1,6 +1,6 @@
 //! Accesses to system registers that trap.
 
-use super::{Vm, interrupts::Interrupts};
+use super::interrupts::Interrupts;
 use crate::{
     arch::{
         cpu::LoadedVcpu,
@@ -29,45 +29,41 @@ const SET_WAY: [Register; 3] =
     [Register::new(1, 0, 7, 6, 2), Register::new(1, 0, 7, 10, 2), Register::new(1, 0, 7, 14, 2)];
 
 /// Carries out an access, or makes the guest take an exception for it.
+#[inline]
 pub(super) fn system_register(
-    vm: &Vm,
-    index: usize,
     vcpu: &mut LoadedVcpu<'_>,
     interrupts: &mut Interrupts<'_>,
     syndrome: Syndrome,
 ) {
     let access = SystemAccess::decode(syndrome);
-    let Some(value) = respond(vm, index, vcpu, interrupts, access) else { return vcpu.inject_undefined() };
+    // What guests do often comes first. A GICv2 has no such register, and no SGI goes out.
+    if access.register == ICC_SGI1R && !access.is_read && gic::version() == Version::V3 {
+        interrupts.send_sgi(access.value(vcpu.registers()), true);
+        return vcpu.skip_instruction();
+    }
+    let Some(value) = respond(vcpu, interrupts, access) else { return vcpu.inject_undefined() };
     access.complete(vcpu.registers(), value);
     vcpu.skip_instruction();
 }
 
 /// What an access reads, after it has done what a write does. `None`: there is no such register.
-fn respond(
-    vm: &Vm,
-    index: usize,
-    vcpu: &mut LoadedVcpu<'_>,
-    interrupts: &mut Interrupts<'_>,
-    access: SystemAccess,
-) -> Option<u64> {
+#[inline(never)]
+fn respond(vcpu: &mut LoadedVcpu<'_>, interrupts: &mut Interrupts<'_>, access: SystemAccess) -> Option<u64> {
     /// `ICC_SRE_EL1`: `SRE`, `DFB`, `DIB`.
     const SYSTEM_REGISTERS: u64 = 0b111;
     /// `op0` of the debug registers.
-    const DEBUG: u16 = 2;
+    const DEBUG: u32 = 2;
     let gic = gic::version();
     let register = access.register;
     if let Some((crm, op2)) = register.identification() {
         return access.is_read.then(|| identification::read(crm, op2, gic));
     }
     match register {
-        ICC_SGI1R | ICC_SGI0R | ICC_ASGI1R if gic == Version::V3 && !access.is_read => {
-            if register != ICC_ASGI1R {
-                let value = access.value(vcpu.registers());
-                let changed = vm.vgic.lock().send_sgi(index, value, register == ICC_SGI1R);
-                interrupts.changed(changed);
-            }
+        ICC_SGI0R if gic == Version::V3 && !access.is_read => {
+            interrupts.send_sgi(access.value(vcpu.registers()), false);
             Some(0)
         }
+        ICC_ASGI1R if gic == Version::V3 && !access.is_read => Some(0),
         ICC_SRE if gic == Version::V3 => Some(SYSTEM_REGISTERS),
         // No guest gets the physical timer: as it reads, it is off.
         _ if PHYSICAL_TIMER.contains(&register) => Some(0),

@@ -35,6 +35,14 @@ pub enum Region {
     Rtc,
 }
 
+impl Region {
+    /// Whether the state of interrupts is read there.
+    #[must_use]
+    pub const fn is_interrupt_controller(self) -> bool {
+        matches!(self, Self::Distributor | Self::Redistributors)
+    }
+}
+
 /// The bus of a board with this interrupt controller and number of vCPUs.
 ///
 /// # Errors

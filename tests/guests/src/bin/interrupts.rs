@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aarch64_cpu::registers::{CNTV_CTL_EL0, CNTV_CVAL_EL0, Writeable};
 use guest_rt::{entry, info, println, time};
-use test_guests::gic::{self, TIMER};
+use test_guests::gic::{self, TIMER, take};
 
 entry!(main, answer);
 
@@ -44,18 +44,6 @@ fn set_alarm(deadline: Option<u64>) {
     let Some(deadline) = deadline else { return CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR) };
     CNTV_CVAL_EL0.set(deadline);
     CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);
-}
-
-/// The next interrupt, after `handle` has seen to its source and it is ended.
-fn take(handle: impl Fn(u32)) -> u32 {
-    loop {
-        if let Some(acknowledged) = gic::acknowledge() {
-            handle(acknowledged & 0x3ff);
-            gic::end(acknowledged);
-            return acknowledged & 0x3ff;
-        }
-        gic::wait();
-    }
 }
 
 fn timer() -> bool {

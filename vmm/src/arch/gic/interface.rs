@@ -7,10 +7,7 @@
 //! distributor.
 
 use super::super::registers::{isb, read_register, write_register};
-use crate::{
-    arch::context::InterruptInterface,
-    devices::vgic::{Fill, ListRegister},
-};
+use crate::{arch::context::InterruptInterface, devices::vgic::Fill};
 use spin::Once;
 use tock_registers::{
     interfaces::{Readable, Writeable},
@@ -34,7 +31,7 @@ const TRAP_ALL: u32 = 0b111 << 10;
 
 register_structs! {
     /// The virtual interface of a GICv2, banked by core.
-    Control {
+    Registers {
         (0x000 => hcr: ReadWrite<u32>),
         (0x004 => vtr: ReadOnly<u32>),
         (0x008 => vmcr: ReadWrite<u32>),
@@ -48,15 +45,23 @@ register_structs! {
     }
 }
 
-/// The registers of a GICv2. A GICv3 has system registers instead.
-struct Interface {
-    control: Option<&'static Control>,
+/// How the registers are reached.
+#[derive(Clone, Copy)]
+pub enum Interface {
+    /// GICv2: in memory.
+    V2(Control),
+    /// GICv3: as system registers.
+    V3,
 }
 
+/// The registers of a GICv2's virtual interface.
+#[derive(Clone, Copy)]
+pub struct Control(&'static Registers);
+
 // SAFETY: device registers that are banked by core.
-unsafe impl Sync for Interface {}
+unsafe impl Sync for Control {}
 // SAFETY: as above.
-unsafe impl Send for Interface {}
+unsafe impl Send for Control {}
 
 static INTERFACE: Once<Interface> = Once::new();
 
@@ -65,157 +70,151 @@ static INTERFACE: Once<Interface> = Once::new();
 /// # Safety
 /// `address` is that of a GICv2's virtual interface control registers, mapped as device memory.
 pub(super) unsafe fn init(address: Option<u64>) {
-    // SAFETY: the caller's promise.
-    let control = address.map(|address| unsafe { super::registers(address) });
-    INTERFACE.call_once(|| Interface { control });
+    INTERFACE.call_once(|| match address {
+        // SAFETY: the caller's promise.
+        Some(address) => Interface::V2(Control(unsafe { super::registers(address) })),
+        None => Interface::V3,
+    });
 }
 
-fn control() -> Option<&'static Control> {
-    INTERFACE.get().and_then(|interface| interface.control)
-}
+impl Interface {
+    /// The interface of this core.
+    #[must_use]
+    pub fn get() -> Self {
+        INTERFACE.get().copied().unwrap_or(Self::V3)
+    }
 
-/// Makes the interface inert, with all list registers free.
-pub(super) fn reset() {
-    (0..count()).for_each(|index| write_list_register(index, ListRegister::EMPTY));
-    stop();
-}
+    /// Makes the interface inert, with all list registers free.
+    pub(super) fn reset(self) {
+        self.write_list_registers(&[0; MAX_LIST_REGISTERS][..self.count()]);
+        self.stop();
+    }
 
-/// List registers that there are to use.
-fn count() -> usize {
-    let vtr = match control() {
-        Some(control) => control.vtr.get(),
-        None => low_word(read_register!("ich_vtr_el2")),
-    };
-    usize::try_from((vtr & 0x1f) + 1).unwrap_or(1).min(MAX_LIST_REGISTERS)
-}
+    /// How many list registers a vCPU may use.
+    #[must_use]
+    pub fn list_registers(self) -> usize {
+        static COUNT: Once<usize> = Once::new();
+        *COUNT.call_once(|| self.count())
+    }
 
-/// Lets the interface act for a vCPU.
-pub fn start(state: &InterruptInterface) {
-    match control() {
-        Some(control) => {
-            control.vmcr.set(state.vmcr);
-            control.apr.set(state.active_priorities[0]);
-            control.hcr.set(ENABLE);
-        }
-        None => {
-            // SAFETY: what the guest sees of its interrupts.
-            unsafe {
-                write_register!("ich_vmcr_el2", u64::from(state.vmcr));
-                write_register!("ich_ap0r0_el2", u64::from(state.active_priorities[0]));
-                write_register!("ich_ap1r0_el2", u64::from(state.active_priorities[1]));
-                write_register!("ich_hcr_el2", u64::from(ENABLE));
+    fn count(self) -> usize {
+        let vtr = match self {
+            Self::V2(Control(registers)) => registers.vtr.get(),
+            Self::V3 => low_word(read_register!("ich_vtr_el2")),
+        };
+        usize::try_from((vtr & 0x1f) + 1).unwrap_or(1).min(MAX_LIST_REGISTERS)
+    }
+
+    /// Lets the interface act for a vCPU.
+    pub fn start(self, state: &InterruptInterface) {
+        match self {
+            Self::V2(Control(registers)) => {
+                registers.vmcr.set(state.vmcr);
+                registers.apr.set(state.active_priorities[0]);
+                registers.hcr.set(ENABLE);
+            }
+            Self::V3 => {
+                // SAFETY: what the guest sees of its interrupts.
+                unsafe {
+                    write_register!("ich_vmcr_el2", u64::from(state.vmcr));
+                    write_register!("ich_ap0r0_el2", u64::from(state.active_priorities[0]));
+                    write_register!("ich_ap1r0_el2", u64::from(state.active_priorities[1]));
+                    write_register!("ich_hcr_el2", u64::from(ENABLE));
+                }
             }
         }
     }
-}
 
-/// Takes the interface away from a vCPU whose list registers are free.
-pub fn save(state: &mut InterruptInterface) {
-    match control() {
-        Some(control) => {
-            state.vmcr = control.vmcr.get();
-            state.active_priorities[0] = control.apr.get();
+    /// Takes the interface away from a vCPU whose list registers are free.
+    pub fn save(self, state: &mut InterruptInterface) {
+        state.vmcr = self.controls();
+        match self {
+            Self::V2(Control(registers)) => state.active_priorities[0] = registers.apr.get(),
+            Self::V3 => {
+                state.active_priorities =
+                    [low_word(read_register!("ich_ap0r0_el2")), low_word(read_register!("ich_ap1r0_el2"))];
+            }
         }
-        None => {
-            state.vmcr = low_word(read_register!("ich_vmcr_el2"));
-            state.active_priorities =
-                [low_word(read_register!("ich_ap0r0_el2")), low_word(read_register!("ich_ap1r0_el2"))];
+        self.stop();
+    }
+
+    /// What the guest has set of its interface (`VMCR`).
+    #[must_use]
+    pub fn controls(self) -> u32 {
+        match self {
+            Self::V2(Control(registers)) => registers.vmcr.get(),
+            Self::V3 => low_word(read_register!("ich_vmcr_el2")),
         }
     }
-    stop();
-}
 
-/// Reads what the guest has set of its interface.
-pub fn peek(state: &mut InterruptInterface) {
-    state.vmcr = match control() {
-        Some(control) => control.vmcr.get(),
-        None => low_word(read_register!("ich_vmcr_el2")),
-    };
-}
+    fn stop(self) {
+        match self {
+            Self::V2(_) => self.set_control(0),
+            Self::V3 => self.set_control(TRAP_ALL),
+        }
+    }
 
-fn stop() {
-    match control() {
-        Some(control) => control.hcr.set(0),
-        // SAFETY: nothing is signalled to a guest any more.
-        None => unsafe { write_register!("ich_hcr_el2", u64::from(TRAP_ALL)) },
+    fn control(self) -> u32 {
+        match self {
+            Self::V2(Control(registers)) => registers.hcr.get(),
+            Self::V3 => low_word(read_register!("ich_hcr_el2")),
+        }
     }
-}
 
-/// Asks for a maintenance interrupt if what found no room in the list registers needs one. Forgets
-/// what [`ended_unlisted`] has told.
-pub fn request_maintenance(fill: Fill) {
-    let mut value = ENABLE;
-    if fill.pending_left {
-        value |= NONE_PENDING;
-    }
-    if fill.active_left {
-        value |= ENDED_UNLISTED;
-    }
-    match control() {
-        Some(control) => control.hcr.set(value),
-        // SAFETY: the guest's interrupts only.
-        None => unsafe { write_register!("ich_hcr_el2", u64::from(value)) },
-    }
-}
-
-/// Takes the request for a maintenance interrupt back, which is asserted until then.
-pub fn silence_maintenance() {
-    const REQUESTS: u32 = NONE_PENDING | ENDED_UNLISTED;
-    match control() {
-        Some(control) => control.hcr.set(control.hcr.get() & !REQUESTS),
-        None => {
-            let value = read_register!("ich_hcr_el2") & !u64::from(REQUESTS);
+    fn set_control(self, value: u32) {
+        match self {
+            Self::V2(Control(registers)) => registers.hcr.set(value),
             // SAFETY: the guest's interrupts only.
-            unsafe { write_register!("ich_hcr_el2", value) };
+            Self::V3 => unsafe { write_register!("ich_hcr_el2", u64::from(value)) },
         }
     }
-    isb();
-}
 
-/// Interrupts that the guest has ended and that are in no list register.
-#[must_use]
-pub fn ended_unlisted() -> u32 {
-    let hcr = match control() {
-        Some(control) => control.hcr.get(),
-        None => low_word(read_register!("ich_hcr_el2")),
-    };
-    hcr >> EOI_COUNT_SHIFT
-}
-
-/// Reads the first list registers.
-pub fn read_list_registers(registers: &mut [ListRegister]) {
-    for (index, register) in registers.iter_mut().enumerate() {
-        *register = match control() {
-            Some(control) => control.lr.get(index).map(|lr| ListRegister::decode_v2(lr.get())),
-            None => Some(ListRegister::decode_v3(read_v3(index))),
-        }
-        .unwrap_or(ListRegister::EMPTY);
+    /// Asks for a maintenance interrupt if what found no room in the list registers needs one, and lets the interface
+    /// work. Forgets what [`Self::ended_unlisted`] has told.
+    pub fn request_maintenance(self, fill: Fill) {
+        let pending = if fill.pending_left { NONE_PENDING } else { 0 };
+        let active = if fill.active_left { ENDED_UNLISTED } else { 0 };
+        self.set_control(ENABLE | pending | active);
     }
-}
 
-/// Writes the first list registers.
-pub fn write_list_registers(registers: &[ListRegister]) {
-    registers.iter().enumerate().for_each(|(index, register)| write_list_register(index, *register));
-}
+    /// Turns the interface off until [`Self::request_maintenance`], so that the maintenance interrupt is not asserted any
+    /// more: whatever the reason for it, it needs `HCR.En`. What the reason was stays where it is, in the list registers
+    /// and in what [`Self::ended_unlisted`] tells.
+    pub fn silence_maintenance(self) {
+        self.set_control(self.control() & !ENABLE);
+        isb();
+    }
 
-/// How many list registers a vCPU may use.
-#[must_use]
-pub fn list_registers() -> usize {
-    static COUNT: Once<usize> = Once::new();
-    *COUNT.call_once(count)
-}
+    /// Interrupts that the guest has ended and that are in no list register.
+    #[must_use]
+    pub fn ended_unlisted(self) -> u32 {
+        self.control() >> EOI_COUNT_SHIFT
+    }
 
-fn write_list_register(index: usize, register: ListRegister) {
-    match control() {
-        Some(control) => {
-            if let Some(lr) = control.lr.get(index) {
-                lr.set(register.encode_v2());
+    /// Reads the first list registers.
+    #[inline]
+    pub fn read_list_registers(self, values: &mut [u64]) {
+        match self {
+            Self::V2(Control(registers)) => {
+                values.iter_mut().zip(&registers.lr).for_each(|(value, lr)| *value = u64::from(lr.get()));
             }
+            Self::V3 => values.iter_mut().enumerate().for_each(|(index, value)| *value = read_v3(index)),
         }
-        None => write_v3(index, register.encode_v3()),
+    }
+
+    /// Writes the first list registers.
+    #[inline]
+    pub fn write_list_registers(self, values: &[u64]) {
+        match self {
+            Self::V2(Control(registers)) => {
+                values.iter().zip(&registers.lr).for_each(|(value, lr)| lr.set(low_word(*value)));
+            }
+            Self::V3 => values.iter().enumerate().for_each(|(index, value)| write_v3(index, *value)),
+        }
     }
 }
 
+#[inline]
 fn read_v3(index: usize) -> u64 {
     match index {
         0 => read_register!("ich_lr0_el2"),
@@ -225,6 +224,7 @@ fn read_v3(index: usize) -> u64 {
     }
 }
 
+#[inline]
 fn write_v3(index: usize, value: u64) {
     // SAFETY: signals interrupts to the guest only.
     unsafe {
@@ -237,6 +237,8 @@ fn write_v3(index: usize, value: u64) {
     }
 }
 
-fn low_word(value: u64) -> u32 {
-    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)
+/// The lower half. What is above it is reserved, or not of interest.
+const fn low_word(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }

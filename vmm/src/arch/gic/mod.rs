@@ -153,7 +153,7 @@ pub fn init_core() -> bool {
     };
     let (Some(core), Some(slot)) = (core, CORES.get(core_index())) else { return false };
     slot.call_once(|| core);
-    interface::reset();
+    interface::Interface::get().reset();
     enable(KICK);
     true
 }
@@ -187,18 +187,19 @@ pub enum Handled {
     ByGuest,
 }
 
-/// Calls `handle` with each interrupt that is pending for this core, until there is none.
+/// Calls `handle` with the interrupt that is pending for this core, if there is one. If there are more, the core
+/// is interrupted again.
 ///
 /// Priority drop and deactivation are apart (EOImode 1), so that an interrupt can be left to a guest while
 /// others go on.
-pub fn for_each_pending(mut handle: impl FnMut(IntId) -> Handled) {
+#[inline]
+pub fn take_pending(handle: impl FnOnce(IntId) -> Handled) {
     let Some(gic) = GIC.get() else { return };
-    while let Some(acknowledged) = gic.acknowledge() {
-        let handled = handle(acknowledged.intid());
-        gic.drop_priority(acknowledged);
-        if handled == Handled::Done {
-            gic.deactivate(acknowledged);
-        }
+    let Some(acknowledged) = gic.acknowledge() else { return };
+    let handled = handle(acknowledged.intid());
+    gic.drop_priority(acknowledged);
+    if handled == Handled::Done {
+        gic.deactivate(acknowledged);
     }
 }
 

@@ -220,8 +220,12 @@ impl Bank {
     }
 
     /// A physical interrupt to be deactivated.
+    #[inline]
     pub(super) fn take_released(&mut self) -> Option<u16> {
-        let n = super::bits(self.released).next()?;
+        if self.released == 0 {
+            return None;
+        }
+        let n = super::index(self.released.trailing_zeros());
         self.released &= self.released - 1;
         Some(self.physical[n])
     }
@@ -258,22 +262,19 @@ impl Bank {
         self.latch &= !bit;
     }
 
-    /// Takes an interrupt back from a list register. Returns whether its latch came back with it.
-    pub(super) fn take_back(&mut self, bit: u64, state: State) -> bool {
-        let unacknowledged = state.is_pending() && self.carried & bit != 0;
-        if unacknowledged {
-            self.latch |= bit;
-        }
-        if self.active_written & bit == 0 && state.is_active() != (self.active & bit != 0) {
-            self.active ^= bit;
-        }
-        if state == State::Invalid {
-            // The guest's deactivation went through to the physical interrupt.
-            self.linked &= !(self.direct & bit);
-        }
-        for field in [&mut self.listed, &mut self.carried, &mut self.active_written, &mut self.direct] {
-            *field &= !bit;
-        }
+    /// Takes interrupts back from list registers, where these are pending and those active. Returns those
+    /// whose latch came back with them.
+    pub(super) const fn take_back(&mut self, listed: u64, pending: u64, active: u64) -> u64 {
+        let unacknowledged = self.carried & pending;
+        self.latch |= unacknowledged;
+        let told = listed & !self.active_written;
+        self.active = self.active & !told | active & told;
+        // The guest's deactivation went through to the physical interrupt.
+        self.linked &= !(self.direct & listed & !(pending | active));
+        self.listed &= !listed;
+        self.carried &= !listed;
+        self.active_written &= !listed;
+        self.direct &= !listed;
         self.release();
         unacknowledged
     }

@@ -1,10 +1,8 @@
 //! Between the state and the list registers of a vCPU.
 
 use super::{
-    IntId, PRIVATE, Place, Private, SPI_IDS, Scope, VcpuSet, Vgic,
-    bank::Bits,
-    index,
-    list_register::{ListRegister, State},
+    IntId, PRIVATE, Place, Private, SPI_IDS, Scope, VcpuSet, Version, Vgic, bank::Bits, bits,
+    list_register::ListRegister,
 };
 
 /// What [`Vgic::fill`] did.
@@ -30,10 +28,15 @@ impl Fill {
 }
 
 /// A set of interrupts of one vCPU: bit n is interrupt n.
-type Set = u128;
+type Set = u64;
 
 const fn join(private: u64, shared: u64) -> Set {
-    private as Set | (shared as Set) << PRIVATE
+    private | shared << PRIVATE
+}
+
+/// The SGIs and PPIs of a set, and its SPIs.
+const fn split(set: Set) -> (u64, u64) {
+    (set & ((1 << PRIVATE) - 1), set >> PRIVATE)
 }
 
 const fn member(place: Place) -> Set {
@@ -41,12 +44,8 @@ const fn member(place: Place) -> Set {
 }
 
 /// The interrupts of a set, lowest number first.
-fn places(mut set: Set) -> impl Iterator<Item = Place> {
-    core::iter::from_fn(move || {
-        let intid = set.trailing_zeros();
-        set &= set.checked_sub(1)?;
-        Some(Place::at(index(intid)))
-    })
+fn places(set: Set) -> impl Iterator<Item = Place> {
+    bits(set).map(Place::at)
 }
 
 /// Whether a set has more members than there is room for.
@@ -91,21 +90,16 @@ impl Vgic {
     /// Takes back what became of the interrupts in a vCPU's list registers, all of which are free afterwards.
     /// `registers` are those that the latest [`Self::fill`] used, as they are now. Returns the other vCPUs that
     /// now have something to see.
-    pub fn sync(&mut self, vcpu: usize, registers: &[ListRegister]) -> VcpuSet {
+    pub fn sync(&mut self, vcpu: usize, registers: &[u64]) -> VcpuSet {
         let listed = self.listed(vcpu);
-        if listed == 0 {
-            return VcpuSet::EMPTY;
+        let (mut pending, mut active) = (0, 0);
+        for register in registers {
+            let ListRegister { intid, state, .. } = ListRegister::decode(self.version, *register);
+            let member = if intid < SPI_IDS.end { 1 << intid } else { 0 };
+            pending |= if state.is_pending() { member } else { 0 };
+            active |= if state.is_active() { member } else { 0 };
         }
-        let mut gone = listed;
-        for register in registers.iter().filter(|register| register.state != State::Invalid) {
-            let Some(place) = Place::of(register.intid, 0..SPI_IDS.end) else { continue };
-            if gone & member(place) != 0 {
-                gone &= !member(place);
-                self.take_back(vcpu, place, register.state);
-            }
-        }
-        places(gone).for_each(|place| self.take_back(vcpu, place, State::Invalid));
-        self.let_go(vcpu)
+        self.take_back(vcpu, listed, pending & listed, active & listed)
     }
 
     /// Tells that the guest ended `count` interrupts that are in no list register (`EOIcount` of `ICH_HCR_EL2`
@@ -132,7 +126,7 @@ impl Vgic {
     ///
     /// The most urgent interrupts come first; but the most urgent of the active ones always has a place, so that
     /// the guest can end it, and so has the most urgent of those that it can acknowledge.
-    pub fn fill(&mut self, vcpu: usize, registers: &mut [ListRegister]) -> Fill {
+    pub fn fill(&mut self, vcpu: usize, registers: &mut [u64]) -> Fill {
         debug_assert!(registers.len() >= 2 && self.listed(vcpu) == 0);
         let wanted = self.wanted(vcpu);
         let (mut chosen, mut pending) = (wanted.any(), wanted.pending);
@@ -143,7 +137,7 @@ impl Vgic {
         }
         let mut used = 0;
         for (register, place) in registers.iter_mut().zip(places(chosen)) {
-            *register = self.list(vcpu, place, pending & member(place) != 0);
+            *register = self.list(vcpu, place, pending & member(place) != 0).encode(self.version);
             used += 1;
         }
         let (pending_left, active_left) = (wanted.ready() & !chosen, wanted.active & !chosen);
@@ -151,6 +145,7 @@ impl Vgic {
     }
 
     /// What this vCPU has to know of.
+    #[inline]
     fn wanted(&self, vcpu: usize) -> Wanted {
         let Private { bank: private, routed, taken, .. } = &self.private[vcpu];
         let shared = &self.shared;
@@ -165,6 +160,7 @@ impl Vgic {
     }
 
     /// What is in this vCPU's list registers.
+    #[inline]
     fn listed(&self, vcpu: usize) -> Set {
         let private = &self.private[vcpu];
         join(private.bank.listed, self.shared.listed & private.taken)
@@ -209,11 +205,24 @@ impl Vgic {
         bank.list(place, pending, 0)
     }
 
-    fn take_back(&mut self, vcpu: usize, place: Place, state: State) {
-        let came_back = self.bank_mut(vcpu, place.scope).take_back(place.bit(), state);
-        if came_back && self.has_source(place) {
-            self.private[vcpu].sources.give_back(place.n);
+    /// Takes interrupts back from a vCPU's list registers, where these are pending and those active. Returns the
+    /// other vCPUs that now have something to see.
+    fn take_back(&mut self, vcpu: usize, listed: Set, pending: Set, active: Set) -> VcpuSet {
+        let (private, shared) = split(listed);
+        let ((private_pending, shared_pending), (private_active, shared_active)) =
+            (split(pending), split(active));
+        if private != 0 {
+            let Private { bank, sources, .. } = &mut self.private[vcpu];
+            let came_back = bank.take_back(private, private_pending, private_active);
+            if self.version == Version::V2 {
+                sources.give_back(came_back);
+            }
         }
+        if shared == 0 {
+            return VcpuSet::EMPTY;
+        }
+        self.shared.take_back(shared, shared_pending, shared_active);
+        self.let_go(vcpu)
     }
 
     /// Lets go of the SPIs that are neither listed nor active any more. Returns the other vCPUs that have them

@@ -58,6 +58,7 @@ impl Vgic {
     /// A physical interrupt that must be deactivated now, because the guest ended the virtual one in another way
     /// than by deactivating it. To be called until there is none. If it is a PPI, it is of the core on
     /// which this vCPU runs.
+    #[inline]
     pub fn take_released(&mut self, vcpu: usize) -> Option<IntId> {
         let private = self.private[vcpu].bank.take_released();
         private.or_else(|| self.shared.take_released()).map(IntId::from)

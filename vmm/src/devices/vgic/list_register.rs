@@ -10,7 +10,7 @@
 //!  HW  group1  state   priority[7:3]   0       physical; if HW = 0, 19 is EOI, 12..10 CPU   virtual INTID
 //! ```
 
-use super::IntId;
+use super::{IntId, Version};
 
 /// What the virtual CPU interface makes of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,9 +102,29 @@ impl ListRegister {
         origin: Origin::Software { eoi: false, source: 0 },
     };
 
-    /// The value for `ICH_LR<n>_EL2`.
+    /// As the hardware has it: a value for `ICH_LR<n>_EL2`, or one of 32 bits for `GICH_LR<n>`.
+    #[inline]
     #[must_use]
-    pub fn encode_v3(self) -> u64 {
+    pub fn encode(self, version: Version) -> u64 {
+        match version {
+            Version::V2 => u64::from(self.encode_v2()),
+            Version::V3 => self.encode_v3(),
+        }
+    }
+
+    /// The meaning of what the hardware has.
+    #[inline]
+    #[must_use]
+    pub fn decode(version: Version, value: u64) -> Self {
+        match version {
+            Version::V2 => Self::decode_v2(super::low_word(value)),
+            Version::V3 => Self::decode_v3(value),
+        }
+    }
+
+    /// The value for `ICH_LR<n>_EL2`.
+    #[inline]
+    fn encode_v3(self) -> u64 {
         let origin = match self.origin {
             Origin::Software { eoi, .. } => u64::from(eoi) << 41,
             Origin::Hardware(physical) => 1 << 61 | (u64::from(physical) & V3_PHYSICAL) << 32,
@@ -117,8 +137,8 @@ impl ListRegister {
     }
 
     /// The meaning of a value of `ICH_LR<n>_EL2`.
-    #[must_use]
-    pub fn decode_v3(value: u64) -> Self {
+    #[inline]
+    fn decode_v3(value: u64) -> Self {
         let field = |shift: u32, mask: u64| super::low_word(value >> shift & mask);
         let origin = if field(61, 1) != 0 {
             Origin::Hardware(field(32, V3_PHYSICAL))
@@ -135,8 +155,8 @@ impl ListRegister {
     }
 
     /// The value for `GICH_LR<n>`.
-    #[must_use]
-    pub fn encode_v2(self) -> u32 {
+    #[inline]
+    fn encode_v2(self) -> u32 {
         let origin = match self.origin {
             Origin::Software { eoi, source } => u32::from(eoi) << 19 | (u32::from(source) & 0b111) << 10,
             Origin::Hardware(physical) => 1 << 31 | (physical & V2_INTID) << 10,
@@ -149,8 +169,8 @@ impl ListRegister {
     }
 
     /// The meaning of a value of `GICH_LR<n>`.
-    #[must_use]
-    pub fn decode_v2(value: u32) -> Self {
+    #[inline]
+    fn decode_v2(value: u32) -> Self {
         let field = |shift: u32, mask: u32| value >> shift & mask;
         let byte = |shift: u32, mask: u32| super::low_byte(u64::from(field(shift, mask)));
         let origin = if field(31, 1) != 0 {

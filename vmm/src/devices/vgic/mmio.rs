@@ -16,7 +16,7 @@ const ENABLE_GROUP1: u32 = 1 << 1;
 /// `GICD_CTLR` of a GICv3: affinity routing enabled, security disabled; both for good.
 const V3_CONTROL: u32 = 1 << 4 | 1 << 6;
 /// `GICD_TYPER`: so many times 32 interrupts, less one.
-const LINES: u32 = 2;
+const LINES: u32 = 1;
 /// `GICD_TYPER` of a GICv3: interrupt numbers have ten bits.
 const ID_BITS: u32 = 9 << 19;
 /// `GICR_WAKER`: ProcessorSleep, which ChildrenAsleep follows at once.
@@ -64,7 +64,7 @@ impl Vgic {
     }
 
     fn redistributor(&self, vcpu: usize) -> &'static [Entry] {
-        let is_there = self.version == Version::V3 && vcpu < self.vcpus;
+        let is_there = self.version == Version::V3 && vcpu < self.private.len();
         if is_there { &REDISTRIBUTOR } else { &[] }
     }
 
@@ -74,25 +74,28 @@ impl Vgic {
             Register::Control => u64::from(self.control()),
             Register::Type => u64::from(self.distributor_type()),
             Register::Implementer => u64::from(IMPLEMENTER),
-            Register::Revision => {
-                if self.version == Version::V3 {
-                    0x30
-                } else {
-                    0x20
-                }
-            }
+            Register::Revision if self.version == Version::V3 => 0x30,
+            Register::Revision => 0x20,
+            Register::RedistributorType => part(self.redistributor_type(vcpu), at, width),
+            Register::Waker if self.private[vcpu].asleep => u64::from(PROCESSOR_SLEEP | CHILDREN_ASLEEP),
+            Register::Waker => 0,
+            _ => self.read_interrupts(register, at, vcpu, width),
+        }
+    }
+
+    /// Reads a register that has a field for each of several interrupts.
+    #[inline(never)]
+    fn read_interrupts(&self, register: Register, at: usize, vcpu: usize, width: Width) -> u64 {
+        match register {
             Register::Bits(bits) => self.read_bits(vcpu, Word::at(at * 8), bits),
             Register::Priority => read_bytes(at, width, |n| self.priority(vcpu, Place::at(n))),
             Register::Targets => read_bytes(at, width, |n| self.targets(vcpu, n)),
             Register::Configuration => spread(self.edges(vcpu, Word::at(at * 4))),
-            Register::SoftwareInterrupt => 0,
             Register::ClearSources | Register::SetSources => {
                 read_bytes(at, width, |n| self.pending_sources(vcpu, n).bits())
             }
             Register::Route => part(u64::from(self.route[spi(at / 8)]), at, width),
-            Register::RedistributorType => part(self.redistributor_type(vcpu), at, width),
-            Register::Waker if self.private[vcpu].asleep => u64::from(PROCESSOR_SLEEP | CHILDREN_ASLEEP),
-            Register::Waker => 0,
+            _ => 0,
         }
     }
 
@@ -155,7 +158,7 @@ impl Vgic {
     }
 
     fn redistributor_type(&self, vcpu: usize) -> u64 {
-        let last = vcpu + 1 == self.vcpus;
+        let last = vcpu + 1 == self.private.len();
         let number = u64::from(VcpuSet::one(vcpu).bits().trailing_zeros());
         number << 32 | number << 8 | u64::from(last) << 4
     }
@@ -226,7 +229,7 @@ impl Vgic {
     /// `GICD_ITARGETSR`, of which there is nothing when there is but one vCPU (IHI 0048B, 4.3.12).
     fn targets(&self, vcpu: usize, n: usize) -> u8 {
         match n.checked_sub(PRIVATE) {
-            _ if self.vcpus == 1 => 0,
+            _ if self.private.len() == 1 => 0,
             None => VcpuSet::one(vcpu).bits(),
             Some(spi) => low_byte(u64::from(self.route[spi])),
         }
@@ -234,7 +237,9 @@ impl Vgic {
 
     fn set_targets(&mut self, n: usize, targets: u8) -> VcpuSet {
         match n.checked_sub(PRIVATE) {
-            Some(spi) if self.vcpus > 1 => self.set_route(spi, u32::from(targets & self.all().bits())),
+            Some(spi) if self.private.len() > 1 => {
+                self.set_route(spi, u32::from(targets & self.all().bits()))
+            }
             _ => VcpuSet::EMPTY,
         }
     }
@@ -259,10 +264,10 @@ impl Vgic {
     fn target(&self, spi: usize) -> Option<usize> {
         let route = self.route[spi];
         match self.version {
-            Version::V2 if self.vcpus == 1 => Some(0),
+            Version::V2 if self.private.len() == 1 => Some(0),
             Version::V2 => bits(u64::from(route)).next(),
             Version::V3 if route & ROUTING_MODE != 0 => Some(0),
-            Version::V3 => Some(index(route)).filter(|vcpu| *vcpu < self.vcpus),
+            Version::V3 => Some(index(route)).filter(|vcpu| *vcpu < self.private.len()),
         }
     }
 }

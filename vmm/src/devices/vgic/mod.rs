@@ -43,6 +43,7 @@ mod sources;
 mod tests;
 mod vcpu_set;
 
+use alloc::{boxed::Box, vec};
 use bank::Bank;
 use core::ops::Range;
 pub use delivery::Fill;
@@ -55,8 +56,8 @@ pub type IntId = u32;
 
 /// vCPUs that a VM can have: as many as a GICv2 allows.
 pub const MAX_VCPUS: usize = 8;
-/// SPIs of a VM: interrupts 32 to 95.
-pub const SPIS: u32 = 64;
+/// SPIs of a VM: interrupts 32 to 63. With those that each vCPU has for itself they are as many as a word has bits.
+pub const SPIS: u32 = 32;
 
 const PPI_IDS: Range<IntId> = 16..32;
 const SPI_IDS: Range<IntId> = 32..32 + SPIS;
@@ -78,8 +79,8 @@ pub enum Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vgic {
     version: Version,
-    vcpus: usize,
-    private: [Private; MAX_VCPUS],
+    /// One for each vCPU.
+    private: Box<[Private]>,
     /// SPIs.
     shared: Bank,
     /// `GICD_ITARGETSR` or `GICD_IROUTER` of each SPI.
@@ -156,8 +157,7 @@ impl Vgic {
         assert!((1..=MAX_VCPUS).contains(&vcpus), "a VM cannot have {vcpus} vCPUs");
         let mut vgic = Self {
             version,
-            vcpus,
-            private: [Private::NEW; MAX_VCPUS],
+            private: vec![Private::NEW; vcpus].into_boxed_slice(),
             shared: Bank::new(0),
             route: [0; SPIS as usize],
         };
@@ -172,7 +172,7 @@ impl Vgic {
     }
 
     fn all(&self) -> VcpuSet {
-        VcpuSet::first(self.vcpus)
+        VcpuSet::first(self.private.len())
     }
 
     fn bank(&self, vcpu: usize, scope: Scope) -> &Bank {

@@ -11,12 +11,12 @@ use core::ops::Range;
 /// Registers of one kind that follow each other.
 pub(super) struct Entry {
     /// Offset of the first byte that is there.
-    start: u32,
-    end: u32,
+    start: u64,
+    end: u64,
     /// Offset of the register for interrupt 0, which need not be there.
-    base: u32,
+    base: u64,
     /// Allowed widths: the sum of their sizes in bytes.
-    widths: u32,
+    widths: u64,
     register: Register,
 }
 
@@ -53,18 +53,18 @@ pub(super) enum Register {
     Waker,
 }
 
-const BYTE: u32 = 1;
-const WORD: u32 = 4;
-const DOUBLEWORD: u32 = 8;
+const BYTE: u64 = 1;
+const WORD: u64 = 4;
+const DOUBLEWORD: u64 = 8;
 
 /// Interrupts that each vCPU has for itself.
-const PRIVATE: Range<u32> = 0..32;
+const PRIVATE: Range<u64> = 0..32;
 /// Interrupts that the vCPUs share.
-const SHARED: Range<u32> = 32..96;
-const ALL: Range<u32> = 0..96;
-const SGIS: Range<u32> = 0..16;
+const SHARED: Range<u64> = 32..64;
+const ALL: Range<u64> = 0..64;
+const SGIS: Range<u64> = 0..16;
 /// Offset of the redistributor's second frame.
-const SGI_FRAME: u32 = 0x1_0000;
+const SGI_FRAME: u64 = 0x1_0000;
 
 /// The distributor of a GICv2 (IHI 0048B, table 4-1).
 pub(super) static V2_DISTRIBUTOR: [Entry; 17] = [
@@ -123,24 +123,24 @@ pub(super) static REDISTRIBUTOR: [Entry; 13] = [
     each(SGI_FRAME + 0xc00, 2, PRIVATE, WORD, Register::Configuration),
 ];
 
-const fn word(offset: u32, register: Register) -> Entry {
+const fn word(offset: u64, register: Register) -> Entry {
     fixed(offset, 4, WORD, register)
 }
 
-const fn bits(base: u32, interrupts: Range<u32>, bits: Bits) -> Entry {
+const fn bits(base: u64, interrupts: Range<u64>, bits: Bits) -> Entry {
     each(base, 1, interrupts, WORD, Register::Bits(bits))
 }
 
-const fn bytes(base: u32, interrupts: Range<u32>, register: Register) -> Entry {
+const fn bytes(base: u64, interrupts: Range<u64>, register: Register) -> Entry {
     each(base, 8, interrupts, BYTE | WORD, register)
 }
 
-const fn fixed(offset: u32, size: u32, widths: u32, register: Register) -> Entry {
+const fn fixed(offset: u64, size: u64, widths: u64, register: Register) -> Entry {
     Entry { start: offset, end: offset + size, base: offset, widths, register }
 }
 
 /// Registers with so many bits for each of these interrupts.
-const fn each(base: u32, bits: u32, interrupts: Range<u32>, widths: u32, register: Register) -> Entry {
+const fn each(base: u64, bits: u64, interrupts: Range<u64>, widths: u64, register: Register) -> Entry {
     let start = base + interrupts.start * bits / 8;
     let end = base + interrupts.end * bits / 8;
     Entry { start, end, base, widths, register }
@@ -149,13 +149,12 @@ const fn each(base: u32, bits: u32, interrupts: Range<u32>, widths: u32, registe
 /// The register that an access goes to, and the offset from that of interrupt 0; none if it does nothing.
 #[inline]
 pub(super) fn find(map: &[Entry], offset: u64, width: Width) -> Option<(Register, usize)> {
-    let offset = u32::try_from(offset).ok()?;
     let entry = map.iter().find(|entry| offset < entry.end)?;
-    let bytes = super::low_word(width.bytes());
-    if offset < entry.start || offset % bytes != 0 || entry.widths & bytes == 0 {
+    let bytes = width.bytes();
+    if offset < entry.start || !offset.is_multiple_of(bytes) || entry.widths & bytes == 0 {
         return None;
     }
-    Some((entry.register, super::index(offset - entry.base)))
+    Some((entry.register, usize::try_from(offset - entry.base).ok()?))
 }
 
 #[cfg(test)]
@@ -174,7 +173,7 @@ mod tests {
     fn registers_are_found_by_offset() {
         let find = |offset, width| find(&V3_DISTRIBUTOR, offset, width);
         assert_eq!(find(0x104, Width::Word), Some((Register::Bits(Bits::SetEnable), 4)));
-        assert_eq!(find(0x45f, Width::Byte), Some((Register::Priority, 95)));
+        assert_eq!(find(0x43f, Width::Byte), Some((Register::Priority, 63)));
         assert_eq!(find(0x6104, Width::Word), Some((Register::Route, 32 * 8 + 4)));
         assert_eq!(find(0x6100, Width::Doubleword), Some((Register::Route, 32 * 8)));
     }
@@ -183,7 +182,7 @@ mod tests {
     fn what_is_not_there_is_not_found() {
         let find = |offset, width| find(&V3_DISTRIBUTOR, offset, width);
         assert_eq!(find(0x100, Width::Word), None, "private interrupts");
-        assert_eq!(find(0x10c, Width::Word), None, "more interrupts than there are");
+        assert_eq!(find(0x108, Width::Word), None, "more interrupts than there are");
         assert_eq!(find(0x104, Width::Byte), None, "width");
         assert_eq!(find(0x104, Width::Doubleword), None, "width");
         assert_eq!(find(0x420, Width::Halfword), None, "width");

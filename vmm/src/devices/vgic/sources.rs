@@ -4,7 +4,7 @@
 //! one by one (IHI 0048B, 3.2.2 and 4.3.16). They are listed one at a time: the next follows when the one before is
 //! deactivated.
 
-use super::{Place, Private, Scope, VcpuSet, Version, Vgic, index, low_byte};
+use super::{Place, Private, Scope, VcpuSet, Version, Vgic, bits, index, low_byte};
 
 const SGIS: usize = 16;
 
@@ -49,9 +49,11 @@ impl Sources {
         waits
     }
 
-    /// Gives back an SGI that was taken and not acknowledged.
-    pub(super) fn give_back(&mut self, sgi: usize) {
-        self.add(sgi, VcpuSet::one(usize::from(self.taken[sgi])));
+    /// Gives back the interrupts that were taken and not acknowledged, as far as they are SGIs.
+    pub(super) fn give_back(&mut self, interrupts: u64) {
+        for sgi in bits(interrupts).take_while(|n| *n < SGIS) {
+            self.add(sgi, VcpuSet::one(usize::from(self.taken[sgi])));
+        }
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
         assert!(sources.take(3, true), "but another from the same sender joins");
         assert!(sources.take(3, false));
         assert_eq!((sources.taken(3), sources.waiting(3)), (3, VcpuSet::EMPTY));
-        sources.give_back(3);
+        sources.give_back(1 << 3 | 1 << 27);
         assert_eq!(sources.waiting(3), VcpuSet::one(3));
     }
 }

@@ -41,11 +41,22 @@ impl Machine {
     }
 
     fn refresh(&mut self, vcpu: usize) -> VcpuSet {
-        let others = self.vgic.sync(vcpu, &self.cpus[vcpu].registers);
+        let others = self.sync(vcpu);
+        let version = self.vgic.version();
         let Cpu { registers, fill } = &mut self.cpus[vcpu];
-        *fill = self.vgic.fill(vcpu, registers);
-        registers[fill.used..].fill(ListRegister::EMPTY);
+        let mut raw = vec![0; registers.len()];
+        *fill = self.vgic.fill(vcpu, &mut raw);
+        for (register, raw) in registers.iter_mut().zip(raw) {
+            *register = ListRegister::decode(version, raw);
+        }
         others
+    }
+
+    fn sync(&mut self, vcpu: usize) -> VcpuSet {
+        let version = self.vgic.version();
+        let registers = self.cpus[vcpu].registers.iter();
+        let raw: Vec<_> = registers.map(|register| register.encode(version)).collect();
+        self.vgic.sync(vcpu, &raw)
     }
 
     fn release(&mut self) {
@@ -64,7 +75,7 @@ impl Machine {
     /// Takes everything back from the list registers.
     fn sync_all(&mut self) {
         for vcpu in 0..self.cpus.len() {
-            let _ = self.vgic.sync(vcpu, &self.cpus[vcpu].registers);
+            let _ = self.sync(vcpu);
             self.cpus[vcpu].registers.fill(ListRegister::EMPTY);
         }
         self.release();

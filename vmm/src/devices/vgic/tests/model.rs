@@ -56,7 +56,7 @@ impl Model {
             vcpus,
             group_enabled: [false; 2],
             private: vec![(0..32).map(private).collect(); vcpus],
-            shared: vec![Interrupt::default(); 64],
+            shared: vec![Interrupt::default(); 32],
             asleep: vec![true; vcpus],
         }
     }
@@ -95,7 +95,7 @@ impl Model {
 
     /// The priority of the most urgent interrupt that a vCPU can acknowledge.
     pub(super) fn next(&self, vcpu: usize) -> Option<u8> {
-        let deliverable = (0..96).filter(|intid| self.is_deliverable(vcpu, *intid));
+        let deliverable = (0..64).filter(|intid| self.is_deliverable(vcpu, *intid));
         deliverable.map(|intid| self.get(vcpu, intid).priority).min()
     }
 
@@ -122,7 +122,7 @@ impl Model {
     pub(super) fn running(&self, vcpu: usize, except: &[IntId]) -> Option<IntId> {
         let active = |intid: &usize| self.get(vcpu, *intid).active_on == Some(vcpu);
         let intid = |intid| IntId::try_from(intid).unwrap();
-        let running = (0..96).filter(active).filter(|n| !except.contains(&intid(*n)));
+        let running = (0..64).filter(active).filter(|n| !except.contains(&intid(*n)));
         running.min_by_key(|n| self.get(vcpu, *n).priority).map(intid)
     }
 
@@ -168,9 +168,9 @@ impl Model {
     /// Whether the frame has registers for an interrupt.
     fn has(&self, frame: Frame, intid: usize) -> bool {
         match (self.version, frame) {
-            (Version::V2, Frame::Distributor) => intid < 96,
+            (Version::V2, Frame::Distributor) => intid < 64,
             (Version::V2, Frame::Redistributor) => false,
-            (Version::V3, Frame::Distributor) => (32..96).contains(&intid),
+            (Version::V3, Frame::Distributor) => (32..64).contains(&intid),
             (Version::V3, Frame::Redistributor) => intid < 32,
         }
     }
@@ -192,8 +192,8 @@ impl Model {
                 let groups = u64::from(self.group_enabled[0]) | u64::from(self.group_enabled[1]) << 1;
                 groups | if v3 { 0x50 } else { 0 }
             }
-            0x004 if v2 => 2 | (self.vcpus as u64 - 1) << 5,
-            0x004 => 2 | 9 << 19,
+            0x004 if v2 => 1 | (self.vcpus as u64 - 1) << 5,
+            0x004 => 1 | 9 << 19,
             0x008 => 0x5400_043b,
             0x080..0x100 => self.read_bits(vcpu, frame, offset, |interrupt| interrupt.group1),
             0x100..0x200 => self.read_bits(vcpu, frame, offset, |interrupt| interrupt.enabled),
@@ -215,7 +215,7 @@ impl Model {
                 (0..8).filter(|sender| senders[*sender]).map(|sender| 1 << sender).sum()
             }),
             0xfe8 if v2 => 0x20,
-            0x6100..0x6300 if v3 && offset % 8 == 0 => self.shared[(offset - 0x6100) / 8].route,
+            0x6100..0x6200 if v3 && offset % 8 == 0 => self.shared[(offset - 0x6100) / 8].route,
             0xffe8 if v3 => 0x30,
             _ => 0,
         }
@@ -292,7 +292,7 @@ impl Model {
                 }
             }
             0xf00 if v2 => self.send_v2_sgi(vcpu, value),
-            0x6100..0x6300 if v3 && offset % 8 == 0 => {
+            0x6100..0x6200 if v3 && offset % 8 == 0 => {
                 self.shared[(offset - 0x6100) / 8].route = value & 0x80ff_ffff;
             }
             _ => {}

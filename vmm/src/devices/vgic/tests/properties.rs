@@ -59,10 +59,10 @@ fn interrupts(all: &'static [IntId]) -> impl Strategy<Value = IntId> {
     prop::sample::select(all)
 }
 
-const SPIS: &[IntId] = &[32, 33, 34, 63, 64, 95];
-const LINES: &[IntId] = &[16, 30, 32, 33, 34, 63, 64, 95];
-const LINKED: &[IntId] = &[27, 35, 94];
-const ANY: &[IntId] = &[0, 1, 15, 16, 27, 30, 32, 33, 34, 35, 63, 64, 94, 95];
+const SPIS: &[IntId] = &[32, 33, 34, 47, 48, 63];
+const LINES: &[IntId] = &[16, 30, 32, 33, 34, 47, 48, 63];
+const LINKED: &[IntId] = &[27, 35, 62];
+const ANY: &[IntId] = &[0, 1, 15, 16, 27, 30, 31, 32, 33, 34, 35, 47, 62, 63];
 
 fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![2 => Just(Frame::Distributor), 1 => Just(Frame::Redistributor)]
@@ -122,16 +122,16 @@ impl Pair {
         write(0, Frame::Distributor, 0, 0b11);
         for vcpu in 0..vcpus {
             write(vcpu, Frame::Redistributor, 0x1_0100, u64::MAX);
-            (0x100..0x10c).step_by(4).for_each(|at| write(vcpu, Frame::Distributor, at, u64::MAX));
+            (0x100..0x108).step_by(4).for_each(|at| write(vcpu, Frame::Distributor, at, u64::MAX));
         }
-        (0x820..0x860).step_by(4).for_each(|at| write(0, Frame::Distributor, at, 0x0402_0101));
+        (0x820..0x840).step_by(4).for_each(|at| write(0, Frame::Distributor, at, 0x0402_0101));
         pair
     }
 
     fn write(&mut self, vcpu: usize, frame: Frame, offset: usize, width: Width, value: u64) {
         // An SPI that becomes active by register belongs to where it is routed, or else to the writer; but it
         // stays with the vCPU that, as far as is known, still has it. The model has no such delay.
-        if frame == Frame::Distributor && (0x304..0x30c).contains(&offset) {
+        if frame == Frame::Distributor && (0x304..0x308).contains(&offset) {
             self.machine.kick(self.machine.vgic.all());
         }
         let at = offset as u64;

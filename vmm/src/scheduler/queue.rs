@@ -1,23 +1,74 @@
-//! Who runs next: one queue for each core.
-//!
-//! The ready vCPU of the highest priority runs; those of the same priority take turns. A vCPU that waits
-//! is parked until something happens for it, or until its virtual timer is due. A core with nothing to do takes
-//! ready vCPUs from others.
+//! The vCPUs of one core that do not run: those that are ready, and those that wait.
 
-use crate::{
-    arch::gic,
-    platform::MAX_CORES,
-    vm::{Vcpu, Vm, VmId},
-};
+use crate::vm::{Vcpu, VmId};
 use alloc::{boxed::Box, collections::vec_deque::VecDeque, vec::Vec};
-use core::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use spin::Mutex;
+use core::cmp::Ordering;
+
+/// What runs, or is to run: nothing, or something of a priority. Nothing is less than any priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(pub(super) u16);
+
+impl Rank {
+    /// Nothing.
+    pub const IDLE: Self = Self(0);
+
+    /// Something of this priority.
+    #[must_use]
+    pub const fn of(priority: u8) -> Self {
+        Self(priority as u16 + 1)
+    }
+}
+
+/// The ready vCPUs of a core in short: the rank of the first, how many have that rank, and how many there are. In one
+/// word, so that other cores can look without the queue's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Line(pub(super) u64);
+
+impl Line {
+    /// Nobody is ready.
+    pub const EMPTY: Self = Self(0);
+
+    #[inline]
+    pub(super) fn new(first: Rank, equals: usize, all: usize) -> Self {
+        Self((all as u64) << 40 | (equals as u64) << 16 | u64::from(first.0))
+    }
+
+    /// The rank of the first.
+    #[must_use]
+    #[inline]
+    pub fn rank(self) -> Rank {
+        let [low, high, ..] = self.0.to_le_bytes();
+        Rank(u16::from_le_bytes([low, high]))
+    }
+
+    /// What is left without the first, if an equal follows it.
+    #[inline]
+    fn without_first(self) -> Option<Self> {
+        (self.equals() > 1).then(|| Self(self.0 - (1 << 40 | 1 << 16)))
+    }
+
+    const fn equals(self) -> u64 {
+        self.0 >> 16 & 0xff_ffff
+    }
+
+    /// How many go before, or take turns with, one more of this rank; at most, if the first has more than that.
+    #[must_use]
+    pub fn before(self, rank: Rank) -> u64 {
+        match self.rank().cmp(&rank) {
+            Ordering::Less => 0,
+            Ordering::Equal => self.equals(),
+            Ordering::Greater => self.0 >> 40,
+        }
+    }
+}
 
 /// The vCPUs of a core, but for the one that it runs.
 #[derive(Default)]
 pub struct RunQueue {
     /// Of the highest priority first; equals in the order of their turns.
     ready: VecDeque<Box<Vcpu>>,
+    /// What other cores have to know of those that are ready.
+    line: Line,
     parked: Vec<Parked>,
     /// The earliest deadline of those that are parked.
     deadline: Option<u64>,
@@ -32,7 +83,7 @@ impl RunQueue {
     /// An empty queue.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ready: VecDeque::new(), parked: Vec::new(), deadline: None }
+        Self { ready: VecDeque::new(), line: Line::EMPTY, parked: Vec::new(), deadline: None }
     }
 
     /// Makes room for this many vCPUs, so that none of the other calls allocates.
@@ -43,26 +94,70 @@ impl RunQueue {
 
     /// Adds a vCPU that can run, behind its equals.
     pub fn push(&mut self, vcpu: Box<Vcpu>) {
+        let rank = Rank::of(vcpu.priority);
+        let count = self.ready.len();
+        if count == 0 || self.line == Line::new(rank, count, count) {
+            self.line = Line::new(rank, count + 1, count + 1);
+            return self.ready.push_back(vcpu);
+        }
         let place = self.ready.partition_point(|other| other.priority >= vcpu.priority);
         self.ready.insert(place, vcpu);
+        self.update_line();
+    }
+
+    /// Adds a vCPU whose turn goes on, before its equals.
+    pub fn push_first(&mut self, vcpu: Box<Vcpu>) {
+        let place = self.ready.partition_point(|other| other.priority > vcpu.priority);
+        self.ready.insert(place, vcpu);
+        self.update_line();
+    }
+
+    #[inline(never)]
+    fn update_line(&mut self) {
+        self.line = self.ready.front().map_or(Line::EMPTY, |first| {
+            let equals = self.ready.partition_point(|other| other.priority >= first.priority);
+            Line::new(Rank::of(first.priority), equals, self.ready.len())
+        });
     }
 
     /// Takes the vCPU whose turn it is.
     pub fn pop(&mut self) -> Option<Box<Vcpu>> {
-        self.ready.pop_front()
+        let first = self.ready.pop_front()?;
+        match self.line.without_first() {
+            Some(line) => self.line = line,
+            None => self.update_line(),
+        }
+        Some(first)
     }
 
-    /// Takes a ready vCPU that may run on `core`, for a core that has nothing to do.
-    pub fn steal(&mut self, core: usize) -> Option<Box<Vcpu>> {
-        let place = self.ready.iter().position(|vcpu| vcpu.affinity.contains(core))?;
-        self.ready.remove(place)
+    /// Takes the first ready vCPU of more than this rank that may run on `core`, for a core that has nothing as
+    /// urgent to do.
+    pub fn steal(&mut self, core: usize, above: Rank) -> Option<Box<Vcpu>> {
+        let mut urgent = self.ready.iter().take_while(|vcpu| Rank::of(vcpu.priority) > above);
+        let place = urgent.position(|vcpu| vcpu.affinity.contains(core))?;
+        let vcpu = self.ready.remove(place);
+        self.update_line();
+        vcpu
     }
 
     /// The highest priority that is ready.
     #[must_use]
     #[inline]
     pub fn ready_priority(&self) -> Option<u8> {
-        self.ready.front().map(|vcpu| vcpu.priority)
+        self.first().map(|vcpu| vcpu.priority)
+    }
+
+    /// The vCPU whose turn it is.
+    #[must_use]
+    #[inline]
+    pub fn first(&self) -> Option<&Vcpu> {
+        self.ready.front().map(|vcpu| &**vcpu)
+    }
+
+    /// What other cores have to know of those that are ready.
+    #[must_use]
+    pub const fn line(&self) -> Line {
+        self.line
     }
 
     /// Sets a vCPU aside until something happens for it, or until `deadline`. What has happened since its
@@ -76,23 +171,23 @@ impl RunQueue {
     }
 
     /// Makes ready what is due.
+    #[inline]
     pub fn wake_due(&mut self, now: u64) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             while let Some(place) = self.parked.iter().position(|p| p.deadline.is_some_and(|at| at <= now)) {
-                self.unpark(place);
+                let vcpu = self.unpark(place);
+                self.push(vcpu);
             }
         }
     }
 
-    /// Makes a vCPU ready if it is parked here. Returns its priority.
-    pub fn wake(&mut self, vm: VmId, index: u8) -> Option<u8> {
+    /// Takes a vCPU out if it is parked here: its wait is over.
+    pub fn wake(&mut self, vm: VmId, index: u8) -> Option<Box<Vcpu>> {
         let place = self.parked.iter().position(|p| p.vcpu.vm.id == vm && p.vcpu.index == index)?;
-        let vcpu = &self.parked[place].vcpu;
-        let priority = vcpu.priority;
+        let vcpu = self.unpark(place);
         // The wait that this event would end is over.
         let _ = vcpu.link().take_event();
-        self.unpark(place);
-        Some(priority)
+        Some(vcpu)
     }
 
     /// When the next parked vCPU is due.
@@ -101,19 +196,22 @@ impl RunQueue {
         self.deadline
     }
 
-    fn unpark(&mut self, place: usize) {
+    fn unpark(&mut self, place: usize) -> Box<Vcpu> {
         let Parked { vcpu, deadline } = self.parked.swap_remove(place);
         if deadline == self.deadline {
             self.deadline = self.parked.iter().filter_map(|parked| parked.deadline).min();
         }
-        self.push(vcpu);
+        vcpu
     }
 }
 
 /// The earlier of two deadlines, either of which may be never.
 #[must_use]
 pub fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    a.into_iter().chain(b).min()
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 /// The cores that a vCPU may run on: bit `n` is core `n`.
@@ -129,103 +227,6 @@ impl Affinity {
     pub const fn contains(self, core: usize) -> bool {
         core < 8 && self.0 >> core & 1 != 0
     }
-}
-
-/// The queues of all cores.
-static QUEUES: [Mutex<RunQueue>; MAX_CORES] = [const { Mutex::new(RunQueue::new()) }; MAX_CORES];
-/// What each core runs: a priority, or [`IDLE`].
-static RUNNING: [AtomicU16; MAX_CORES] = [const { AtomicU16::new(IDLE) }; MAX_CORES];
-/// Cores that take part.
-static CORES: AtomicUsize = AtomicUsize::new(1);
-
-/// A core runs nothing: less than any priority.
-const IDLE: u16 = 0;
-
-const fn rank(priority: u8) -> u16 {
-    priority as u16 + 1
-}
-
-/// Says how many cores take part, and how many vCPUs there will be at most.
-pub fn init(cores: usize, vcpus: usize) {
-    CORES.store(cores.min(MAX_CORES), Ordering::Relaxed);
-    QUEUES.iter().for_each(|queue| queue.lock().reserve(vcpus));
-}
-
-/// The queue of a core.
-pub fn queue(core: usize) -> &'static Mutex<RunQueue> {
-    &QUEUES[core]
-}
-
-/// Notes what a core runs from now on.
-pub fn set_running(core: usize, priority: Option<u8>) {
-    RUNNING[core].store(priority.map_or(IDLE, rank), Ordering::SeqCst);
-}
-
-/// Puts a new vCPU into the queue of the core that has least to do of those it may run on.
-pub fn add(vcpu: Box<Vcpu>) {
-    let cores = 0..CORES.load(Ordering::Relaxed);
-    let load = |core: usize| {
-        let running = RUNNING[core].load(Ordering::SeqCst) != IDLE;
-        QUEUES[core].lock().ready.len() + usize::from(running)
-    };
-    let core = cores.filter(|core| vcpu.affinity.contains(*core)).min_by_key(|core| load(*core));
-    // The manifest was checked against the cores that there are.
-    let core = core.unwrap_or(0);
-    let priority = vcpu.priority;
-    vcpu.link().set_core(core);
-    QUEUES[core].lock().push(vcpu);
-    preempt(core, priority);
-}
-
-/// Something has happened for a vCPU: ends its wait, or keeps it from its next one.
-/// Returns whether it waited.
-pub fn wake(vm: &Vm, index: u8) -> bool {
-    let Some(link) = vm.links.get(usize::from(index)) else { return false };
-    link.set_event();
-    // The event is set before the core is read: if the vCPU moves meanwhile, it finds the event when it parks.
-    let core = link.core();
-    let woken = QUEUES[core].lock().wake(vm.id, index);
-    let Some(priority) = woken else { return false };
-    preempt(core, priority);
-    true
-}
-
-/// Something has happened for all vCPUs of a VM.
-pub fn wake_all(vm: &Vm) {
-    for index in (0..).take(vm.links.len()) {
-        wake(vm, index);
-    }
-}
-
-/// Makes a core look at its queue if what has become ready there should run at once, or take turns with what runs;
-/// or else an idle one.
-fn preempt(core: usize, priority: u8) {
-    let running = |core: usize| RUNNING[core].load(Ordering::SeqCst);
-    if running(core) <= rank(priority) {
-        gic::kick(core);
-    }
-    if running(core) < rank(priority) {
-        return;
-    }
-    if let Some(idle) = (0..CORES.load(Ordering::Relaxed)).find(|core| running(*core) == IDLE) {
-        gic::kick(idle);
-    }
-}
-
-/// Takes a ready vCPU from another core.
-pub fn steal(thief: usize) -> Option<Box<Vcpu>> {
-    let others = (0..CORES.load(Ordering::Relaxed)).filter(|core| *core != thief);
-    others.into_iter().find_map(|core| {
-        let mut queue = QUEUES[core].lock();
-        let vcpu = queue.steal(thief)?;
-        vcpu.link().set_core(thief);
-        Some(vcpu)
-    })
-}
-
-/// Makes the other cores come to the hypervisor.
-pub fn kick_all() {
-    (0..CORES.load(Ordering::Relaxed)).for_each(gic::kick);
 }
 
 #[cfg(test)]
@@ -265,6 +266,26 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_was_broken_off_goes_on_before_its_equals() {
+        let mut queue = queue(&[8, 8, 9]);
+        let (high, low) = (queue.pop().unwrap(), queue.pop().unwrap());
+        queue.push_first(low);
+        queue.push_first(high);
+        let turns: Vec<usize> = (0..3).map(|_| queue.pop().unwrap().vm.id.0).collect();
+        assert_eq!(turns, [2, 0, 1]);
+    }
+
+    #[test]
+    fn the_line_tells_its_first_and_its_length() {
+        let mut queue = queue(&[8, 9, 8, 9, 3]);
+        let line = queue.line();
+        assert_eq!((line.rank(), line.before(Rank::of(9))), (Rank::of(9), 2));
+        assert_eq!((line.before(Rank::of(10)), line.before(Rank::of(8))), (0, 5));
+        while queue.pop().is_some() {}
+        assert_eq!((queue.line(), queue.line().before(Rank::of(0))), (Line::EMPTY, 0));
+    }
+
+    #[test]
     fn a_parked_vcpu_is_woken_by_its_deadline() {
         let mut queue = queue(&[8, 8, 8]);
         for deadline in [Some(1000), None, Some(500)] {
@@ -290,11 +311,10 @@ mod tests {
             let vcpu = queue.pop().unwrap();
             queue.park(vcpu, None);
         }
-        assert_eq!(queue.wake(VmId(7), 0), None);
-        assert_eq!(queue.wake(VmId(0), 1), None);
-        assert_eq!(queue.wake(VmId(1), 0), Some(9));
-        assert_eq!(queue.wake(VmId(1), 0), None, "it is awake");
-        assert_eq!(queue.pop().unwrap().vm.id, VmId(1));
+        assert!(queue.wake(VmId(7), 0).is_none());
+        assert!(queue.wake(VmId(0), 1).is_none());
+        assert_eq!(queue.wake(VmId(1), 0).unwrap().vm.id, VmId(1));
+        assert!(queue.wake(VmId(1), 0).is_none(), "it is awake");
     }
 
     #[test]
@@ -314,9 +334,11 @@ mod tests {
         let mut high = queue.pop().unwrap();
         high.affinity = Affinity(0b101);
         queue.push(high);
-        assert_eq!(queue.steal(1).unwrap().vm.id, VmId(0));
-        assert!(queue.steal(1).is_none());
-        assert_eq!(queue.steal(2).unwrap().vm.id, VmId(1));
+        assert!(queue.steal(1, Rank::of(8)).is_none(), "the one that is more urgent may not run there");
+        assert!(queue.steal(2, Rank::of(9)).is_none(), "nothing is more urgent than that");
+        assert_eq!(queue.steal(1, Rank::IDLE).unwrap().vm.id, VmId(0));
+        assert!(queue.steal(1, Rank::IDLE).is_none());
+        assert_eq!(queue.steal(2, Rank::of(8)).unwrap().vm.id, VmId(1));
         assert!(!Affinity::ANY.contains(8));
     }
 
@@ -328,7 +350,7 @@ mod tests {
             for (action, id) in actions {
                 match action {
                     0 => if let Some(vcpu) = queue.pop() { queue.park(vcpu, Some(0)) },
-                    1 => { queue.wake(VmId(id), 0); }
+                    1 => if let Some(vcpu) = queue.wake(VmId(id), 0) { queue.push(vcpu) },
                     _ => if queue.ready_priority().is_some() { turn(&mut queue); },
                 }
             }

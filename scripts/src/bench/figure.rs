@@ -1,0 +1,101 @@
+//! What is measured, and what each figure must not exceed.
+
+use crate::qemu::{Cpu, Machine};
+use serde::Serialize;
+
+const INSTRUCTIONS: &str = "instructions";
+const BYTES: &str = "bytes";
+
+/// A figure as such.
+#[derive(Debug)]
+pub(super) struct Definition {
+    pub(super) id: &'static str,
+    unit: &'static str,
+    reach: Option<u64>,
+}
+
+/// How many VMs `system_memory_bytes` has.
+pub(super) const IDLE_VMS: u64 = 64;
+
+/// All figures, in the order in which they are shown.
+pub(super) const FIGURES: &[Definition] = &[
+    Definition { id: "null_hypercall", unit: INSTRUCTIONS, reach: Some(100) },
+    Definition { id: "puts_80", unit: INSTRUCTIONS, reach: None },
+    Definition { id: "psci_version", unit: INSTRUCTIONS, reach: Some(130) },
+    Definition { id: "uart_read", unit: INSTRUCTIONS, reach: Some(250) },
+    Definition { id: "gicd_read", unit: INSTRUCTIONS, reach: Some(250) },
+    Definition { id: "sgi_self", unit: INSTRUCTIONS, reach: Some(600) },
+    Definition { id: "sgi_cross", unit: INSTRUCTIONS, reach: Some(1800) },
+    Definition { id: "sgi_pingpong", unit: INSTRUCTIONS, reach: Some(4000) },
+    Definition { id: "timer_latency", unit: INSTRUCTIONS, reach: Some(700) },
+    Definition { id: "vcpu_switch", unit: INSTRUCTIONS, reach: Some(600) },
+    Definition { id: "vm_create", unit: INSTRUCTIONS, reach: Some(60_000) },
+    Definition { id: "boot_to_guest", unit: INSTRUCTIONS, reach: Some(1_000_000) },
+    Definition { id: "boot_to_python", unit: INSTRUCTIONS, reach: Some(1_500_000) },
+    Definition { id: "system_memory_bytes", unit: BYTES, reach: Some((2 << 20) + IDLE_VMS * (32 << 10)) },
+    Definition { id: "vm_overhead_bytes", unit: BYTES, reach: Some(32 << 10) },
+    Definition { id: "image_bytes", unit: BYTES, reach: Some(256 << 10) },
+    Definition { id: "micropython_bytes", unit: BYTES, reach: None },
+    Definition { id: "hello_rs_bytes", unit: BYTES, reach: None },
+    Definition { id: "vm1_bytes", unit: BYTES, reach: None },
+    Definition { id: "vm2_bytes", unit: BYTES, reach: None },
+];
+
+/// The figure called `id`.
+pub(super) fn find(id: &str) -> Option<&'static Definition> {
+    FIGURES.iter().find(|definition| definition.id == id)
+}
+
+/// One measured value.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    pub(super) id: &'static str,
+    value: u64,
+    unit: &'static str,
+    cpu: &'static str,
+    machine: &'static str,
+    reach: Option<u64>,
+}
+
+impl Definition {
+    /// A measurement of it.
+    pub(super) fn measured(&self, value: u64, cpu: Cpu, machine: Machine) -> Figure {
+        let Self { id, unit, reach } = *self;
+        Figure { id, value, unit, cpu: cpu.name(), machine: machine.name(), reach }
+    }
+
+    /// A line with its values on several boards.
+    pub(super) fn row(&self, figures: &[&Figure]) -> String {
+        let columns: String = figures.iter().map(|figure| format!("{:>12}", figure.value)).collect();
+        let reach = self.reach.map(|reach| reach.to_string()).unwrap_or_default();
+        let row = format!("{:<20}{columns} {:<12} {reach:>9} {}", self.id, self.unit, self.verdict(figures));
+        row.trim_end().to_owned()
+    }
+
+    fn verdict(&self, figures: &[&Figure]) -> String {
+        let Some(reach) = self.reach else { return String::new() };
+        let over = figures.iter().filter(|figure| figure.value > reach);
+        let over: Vec<&str> = over.map(|figure| figure.machine).collect();
+        if over.is_empty() { "ok".to_owned() } else { format!("over: {}", over.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_above_its_reach_is_over() {
+        let figure =
+            |value, machine| find("null_hypercall").unwrap().measured(value, Cpu::CortexA72, machine);
+        let row = |v3, v2| {
+            let figures = [figure(v3, Machine::Virt), figure(v2, Machine::VirtGicv2)];
+            find("null_hypercall").unwrap().row(&figures.each_ref())
+        };
+        assert!(row(100, 99).ends_with(" 100 ok"));
+        assert!(row(101, 100).ends_with(" 100 over: virt"));
+        assert!(row(101, 101).ends_with(" 100 over: virt, virt-gicv2"));
+        let puts = find("puts_80").unwrap();
+        assert!(puts.row(&[&puts.measured(7, Cpu::Max, Machine::Virt)]).ends_with(" instructions"));
+    }
+}

@@ -1,0 +1,234 @@
+//! Boots what is measured, and makes figures of what is printed.
+
+use super::figure::{self, Figure, IDLE_VMS};
+use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
+use crate::bundle::Draft;
+use crate::paths::{Products, root};
+use crate::qemu::{Board, Cpu, Machine};
+use crate::session;
+use crate::size::Size;
+use crate::{build::assemble, toolchain::Toolchain};
+use anyhow::{Context, Result, ensure};
+use std::cell::OnceCell;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// One instruction takes 1 ns of virtual time, and nothing waits for the wall clock.
+const INSTRUCTION_COUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
+/// Enough for a machine that is busy with other things.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+const PYTHON_MEMORY: Size = Size::mib(4);
+const PYTHON_SCRIPT: &str = "print('ready')\n";
+/// The raw program that reads a UART's register, and its source.
+const UART_GUEST: &str = "bench_uart.bin";
+const UART_SOURCE: &str = "tests/guests/raw/bench_uart.S";
+
+/// Values, by the names of their figures.
+type Values = Vec<(&'static str, u64)>;
+
+/// Figures that are taken together.
+struct Experiment {
+    ids: &'static [&'static str],
+    run: fn(&Subject) -> Result<Values>,
+}
+
+const EXPERIMENTS: &[Experiment] = &[
+    Experiment { ids: &CALLS, run: Subject::calls },
+    Experiment { ids: &["vm_overhead_bytes"], run: Subject::overhead },
+    Experiment { ids: &["uart_read"], run: Subject::uart },
+    Experiment { ids: &INTERRUPTS, run: Subject::interrupts },
+    Experiment { ids: &["vcpu_switch"], run: Subject::turns },
+    Experiment { ids: &["vm_create"], run: Subject::creation },
+    Experiment { ids: &["boot_to_guest", "boot_to_python"], run: Subject::python },
+    Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
+    Experiment { ids: &SIZES, run: Subject::sizes },
+];
+
+const CALLS: [&str; 5] = ["null_hypercall", "puts_80", "psci_version", "gicd_read", "sgi_self"];
+const INTERRUPTS: [&str; 3] = ["sgi_cross", "sgi_pingpong", "timer_latency"];
+const SIZES: [&str; 5] = ["image_bytes", "micropython_bytes", "hello_rs_bytes", "vm1_bytes", "vm2_bytes"];
+/// The guests whose sizes are told after the hypervisor's.
+const IMAGES: [&str; 4] = ["micropython.elf", "hello-rs.elf", "vm1.bin", "vm2.bin"];
+
+/// What is measured.
+pub(super) struct Subject {
+    products: Products,
+    cpu: Cpu,
+    machine: Machine,
+    /// What the guest that times hypercalls has printed. All others are timed by its clock.
+    calls: OnceCell<String>,
+}
+
+impl Subject {
+    pub(super) fn new(products: Products, cpu: Cpu, machine: Machine) -> Self {
+        Self { products, cpu, machine, calls: OnceCell::new() }
+    }
+
+    /// Takes the figures that are wanted.
+    pub(super) fn measure(&self, wants: impl Fn(&str) -> bool) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for experiment in EXPERIMENTS.iter().filter(|experiment| experiment.ids.iter().any(|id| wants(id))) {
+            let values = (experiment.run)(self)?;
+            let wanted = values.into_iter().filter(|(id, _)| wants(id));
+            let found = wanted.filter_map(|(id, value)| Some((figure::find(id)?, value)));
+            figures.extend(found.map(|(figure, value)| figure.measured(value, self.cpu, self.machine)));
+        }
+        Ok(figures)
+    }
+
+    fn calls(&self) -> Result<Values> {
+        self.all_of(&CALLS, self.calls_output()?)
+    }
+
+    fn overhead(&self) -> Result<Values> {
+        Ok(vec![("vm_overhead_bytes", VmEnd::find(self.calls_output()?)?.overhead)])
+    }
+
+    fn uart(&self) -> Result<Values> {
+        let directory = tempfile::tempdir()?;
+        assemble(&root().join(UART_SOURCE), &directory.path().join(UART_GUEST), &Toolchain::find()?)?;
+        let vm = Vm { machine: "virt", memory: Size::mib(4), ..Vm::new("uart", UART_GUEST) };
+        self.all_of(&["uart_read"], &self.boot(&draft(&[vm], directory.path())?, 1, "")?)
+    }
+
+    fn interrupts(&self) -> Result<Values> {
+        let vm = Vm { vcpus: 2, ..Vm::new("interrupts", "bench_interrupts.elf") };
+        self.all_of(&INTERRUPTS, &self.boot_vms(&[vm], 2, "")?)
+    }
+
+    /// Two VMs on one core. When one is away, the other is at work, but for two switches.
+    fn turns(&self) -> Result<Values> {
+        let vms = ["first", "second"].map(|name| Vm::new(name, "bench_turns.elf"));
+        let output = self.boot_vms(&vms, 1, "")?;
+        let away = Counted::find(&of_vm(&output, "first"), "away")?;
+        let at_work = Counted::find(&of_vm(&output, "second"), "at_work")?;
+        let ticks = away.ticks.checked_sub(at_work.ticks).context("a VM was at work while it was away")?;
+        Ok(vec![("vcpu_switch", self.clock()?.each(Counted { ticks, count: 2 * away.count }))])
+    }
+
+    /// What two MiB more cost is zeroing, for both sizes are mapped in large blocks.
+    fn creation(&self) -> Result<Values> {
+        let create = |mib| {
+            let vm = Vm { memory: Size::mib(mib), ..Vm::new("start", "bench_start.elf") };
+            let output = self.boot_vms(&[vm], 1, "")?;
+            anyhow::Ok(self.clock()?.each(Counted::find(&output, "vm_start")?))
+        };
+        let (one, two, four) = (create(1)?, create(2)?, create(4)?);
+        let zeroing = four.saturating_sub(two) / 2;
+        Ok(vec![("vm_create", one.saturating_sub(zeroing))])
+    }
+
+    fn python(&self) -> Result<Values> {
+        let directory = tempfile::tempdir()?;
+        let script = directory.path().join("ready.py");
+        fs::write(&script, PYTHON_SCRIPT).context("cannot write the script")?;
+        let end = VmEnd::find(&self.boot(
+            &Draft::script(&script, &[], PYTHON_MEMORY, "bytecode")?,
+            1,
+            "loglevel=info",
+        )?)?;
+        let clock = self.clock()?;
+        Ok(vec![
+            ("boot_to_guest", clock.instructions(end.first_entered)),
+            ("boot_to_python", clock.instructions(end.first_output)),
+        ])
+    }
+
+    fn idle(&self) -> Result<Values> {
+        let names: Vec<String> = (0..IDLE_VMS).map(|index| format!("idle{index}")).collect();
+        let vms: Vec<Vm<'_>> = names.iter().map(|name| Vm::new(name, "bench_start.elf")).collect();
+        Ok(vec![("system_memory_bytes", system_memory(&self.boot_vms(&vms, 1, "loglevel=debug")?)?)])
+    }
+
+    fn sizes(&self) -> Result<Values> {
+        let guests = IMAGES.map(|image| self.products.guest(image));
+        let files = std::iter::once(self.products.hypervisor()).chain(guests);
+        SIZES.into_iter().zip(files).map(|(id, path)| Ok((id, size_of(&path)?))).collect()
+    }
+
+    /// What a guest has counted for each of these figures.
+    fn all_of(&self, ids: &[&'static str], output: &str) -> Result<Values> {
+        let clock = self.clock()?;
+        ids.iter().map(|id| Ok((*id, clock.each(Counted::find(output, id)?)))).collect()
+    }
+
+    fn clock(&self) -> Result<Clock> {
+        Clock::find(self.calls_output()?)
+    }
+
+    fn calls_output(&self) -> Result<&str> {
+        if let Some(output) = self.calls.get() {
+            return Ok(output);
+        }
+        let output = self.boot_vms(&[Vm::new("calls", "bench.elf")], 1, "loglevel=info")?;
+        Ok(self.calls.get_or_init(|| output))
+    }
+
+    fn boot_vms(&self, vms: &[Vm<'_>], cores: u8, bootargs: &str) -> Result<String> {
+        let directory = tempfile::tempdir()?;
+        self.boot(&draft(vms, directory.path())?, cores, bootargs)
+    }
+
+    /// Boots `draft` and returns what is printed.
+    fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
+        let mut bundle = tempfile::NamedTempFile::new()?;
+        std::io::Write::write_all(&mut bundle, &draft.pack(&self.products)?)
+            .context("cannot write the bundle")?;
+        let extra = INSTRUCTION_COUNT.map(Into::into).to_vec();
+        let board = Board { machine: self.machine, cpu: self.cpu, smp: cores, extra, ..Board::default() };
+        let command = board.command(&self.products.hypervisor(), bundle.path(), bootargs)?;
+        let captured = session::capture(command, &[], TIMEOUT)?;
+        ensure!(captured.code == 0, "a VM ended with exit code {}:\n{}", captured.code, captured.output);
+        Ok(captured.output)
+    }
+}
+
+/// A VM of the bundle.
+struct Vm<'a> {
+    name: &'a str,
+    image: &'static str,
+    machine: &'static str,
+    memory: Size,
+    vcpus: u32,
+}
+
+impl<'a> Vm<'a> {
+    fn new(name: &'a str, image: &'static str) -> Self {
+        Self { name, image, machine: "tiny", memory: Size::mib(1), vcpus: 1 }
+    }
+
+    fn section(&self) -> String {
+        let Self { name, image, machine, memory, vcpus } = self;
+        format!(
+            "[[vm]]\nname = {name:?}\nimage = {image:?}\nmachine = {machine:?}\nmemory = \"{memory}\"\nvcpus = {vcpus}\n"
+        )
+    }
+}
+
+/// The bundle of these VMs, with images from `directory` or the build.
+fn draft(vms: &[Vm<'_>], directory: &Path) -> Result<Draft> {
+    let path = directory.join("bench.toml");
+    fs::write(&path, vms.iter().map(Vm::section).collect::<String>()).context("cannot write the manifest")?;
+    Draft::manifest(&path)
+}
+
+fn size_of(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_figure_has_one_experiment() {
+        let mut taken: Vec<&str> =
+            EXPERIMENTS.iter().flat_map(|experiment| experiment.ids).copied().collect();
+        let mut defined: Vec<&str> = figure::FIGURES.iter().map(|definition| definition.id).collect();
+        taken.sort_unstable();
+        defined.sort_unstable();
+        assert_eq!(taken, defined);
+    }
+}
