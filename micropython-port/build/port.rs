@@ -79,7 +79,7 @@ const LIBRARIES: &[&str] = &[
 const GUEST_FLAGS: &[&str] = &[
     "--target=aarch64-none-elf",
     "-mcpu=cortex-a72",
-    "-O2",
+    "-O3",
     "-flto",
     "-nostdlibinc",
     "-fno-stack-protector",

@@ -120,8 +120,8 @@ fn key(program: &Program, scripts: &[PathBuf]) -> Result<String> {
     hash.update(output_of(Command::new(COMPILER).arg("--version"))?);
     program.flags.iter().filter(|flag| !flag.starts_with("-I")).for_each(|flag| hash.update(flag));
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let configuration = port.join("src/mpconfigport.h");
-    for file in program.sources.iter().chain(scripts).chain([&configuration]) {
+    let headers = ["src/mpconfigport.h", "src/quick.h"].map(|header| port.join(header));
+    for file in program.sources.iter().chain(scripts).chain(&headers) {
         hash.update(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
     }
     Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())

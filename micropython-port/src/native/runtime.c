@@ -3,6 +3,7 @@
 #include "py/runtime.h"
 #include "py/smallint.h"
 
+#include "quick.h"
 #include "runtime.h"
 
 #define SHORT_CALL_BYTES (128 * 1024 * 1024)
@@ -24,10 +25,15 @@ bool native_calls_are_short(void) {
 
 // A whole word, which the caller can test at once; of a bool only eight bits count (AAPCS64, 6.8.2).
 static mp_uint_t is_true(mp_obj_t object) {
-    if (object == mp_const_true) {
-        return 1;
-    }
-    return object != mp_const_false && mp_obj_is_true(object);
+    return quick_is_true(object);
+}
+
+static mp_obj_t subscript(mp_obj_t object, mp_obj_t index, mp_obj_t value) {
+    return quick_subscript(object, index, value);
+}
+
+static mp_obj_t load_global(qstr name) {
+    return quick_load_global(name);
 }
 
 static mp_uint_t yield_from(mp_obj_t generator, mp_obj_t value, mp_obj_t *result) {
@@ -38,6 +44,10 @@ const void *native_function(mp_fun_kind_t kind) {
     switch (kind) {
         case MP_F_OBJ_IS_TRUE:
             return is_true;
+        case MP_F_OBJ_SUBSCR:
+            return subscript;
+        case MP_F_LOAD_GLOBAL:
+            return load_global;
         case MP_F_NATIVE_YIELD_FROM:
             return yield_from;
         default:
@@ -45,15 +55,13 @@ const void *native_function(mp_fun_kind_t kind) {
     }
 }
 
-// ---- Operations on two objects, quick for small integers: their lowest bit is set, the number is above it.
-
-#define BOTH_SMALL(a, b) ((mp_int_t)(a) & (mp_int_t)(b) & 1)
+// ---- Operations on two objects, quick for small integers.
 
 #define ARITHMETIC(name, op, operation, a_in, b_in) \
     static mp_obj_t name(mp_uint_t unused, mp_obj_t a, mp_obj_t b) { \
         (void)unused; \
         mp_int_t result; \
-        if (BOTH_SMALL(a, b) && !operation((mp_int_t)(a_in), (mp_int_t)(b_in), &result)) { \
+        if (quick_are_small(a, b) && !operation((mp_int_t)(a_in), (mp_int_t)(b_in), &result)) { \
             return (mp_obj_t)result; \
         } \
         return mp_binary_op(op, a, b); \
@@ -71,14 +79,14 @@ SUBTRACT_TAGGED(subtract_inplace, MP_BINARY_OP_INPLACE_SUBTRACT)
 #define COMPARISON(name, op, operator) \
     static mp_obj_t name(mp_uint_t unused, mp_obj_t a, mp_obj_t b) { \
         (void)unused; \
-        if (BOTH_SMALL(a, b)) { \
+        if (quick_are_small(a, b)) { \
             return mp_obj_new_bool((mp_int_t)a operator (mp_int_t)b); \
         } \
         return mp_binary_op(op, a, b); \
     } \
     static mp_uint_t name##_test(mp_uint_t unused, mp_obj_t a, mp_obj_t b) { \
         (void)unused; \
-        if (BOTH_SMALL(a, b)) { \
+        if (quick_are_small(a, b)) { \
             return (mp_int_t)a operator (mp_int_t)b; \
         } \
         return is_true(mp_binary_op(op, a, b)); \
