@@ -68,8 +68,6 @@ const INCLUDED: &str = "vm.c";
 const LIBRARIES: &[&str] = &[
     "oofatfs/ff",
     "oofatfs/ffunicode",
-    "littlefs/lfs1",
-    "littlefs/lfs1_util",
     "littlefs/lfs2",
     "littlefs/lfs2_util",
 ];
@@ -96,11 +94,6 @@ const MEANING: &[&str] = &[
     "-fno-math-errno",
     "-DNDEBUG",
     // What upstream's makefiles tell the file systems.
-    "-DLFS1_NO_MALLOC",
-    "-DLFS1_NO_DEBUG",
-    "-DLFS1_NO_WARN",
-    "-DLFS1_NO_ERROR",
-    "-DLFS1_NO_ASSERT",
     "-DLFS2_NO_MALLOC",
     "-DLFS2_NO_DEBUG",
     "-DLFS2_NO_WARN",
@@ -118,7 +111,13 @@ const EXACT_FLOATS: &[SourceFlags] = &[
 ];
 
 /// The emitter of native code: it is large, and what is fast is the code that it makes.
-const SMALL: &[SourceFlags] = &[("native/asm_arm64.c", &["-Os"]), ("native/emit_arm64.c", &["-Os"])];
+const SMALL: &[SourceFlags] = &[
+    ("native/asm_arithmetic.c", &["-Os"]),
+    ("native/asm_branch.c", &["-Os"]),
+    ("native/asm_memory.c", &["-Os"]),
+    ("native/asm_window.c", &["-Os"]),
+    ("native/emit_arm64.c", &["-Os"]),
+];
 
 /// Not part of what the linker optimises as a whole: the interpreter's loop expects by itself that a call returns
 /// twice, and is faster if the compiler does not; a thread's first function has to call others that look how far they

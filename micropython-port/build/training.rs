@@ -129,7 +129,7 @@ fn key(program: &Program, scripts: &[PathBuf]) -> Result<String> {
 
 fn train(program: &Program, scripts: &[PathBuf]) -> Result<PathBuf> {
     let trainee = program.build.join("trainee");
-    compile::executable(program, &trainee, LINK).context("does clang have its profiling library?")?;
+    compile::executable(program, &trainee, LINK).context("install clang's profiling library (Debian: libclang-rt-dev)")?;
     let counts = program.build.join("counts.profraw");
     output_of(Command::new(&trainee).args(scripts).env("LLVM_PROFILE_FILE", &counts))?;
     let profile = program.build.join("counts.profdata");
@@ -142,6 +142,6 @@ fn train(program: &Program, scripts: &[PathBuf]) -> Result<PathBuf> {
 fn profile_tool() -> Result<String> {
     let path = output_of(Command::new(COMPILER).arg("-print-prog-name=llvm-profdata"))?;
     let path = path.trim();
-    ensure!(Path::new(path).is_absolute(), "clang has no llvm-profdata beside it");
+    ensure!(Path::new(path).is_absolute(), "install llvm-profdata of clang's release (Debian: llvm)");
     Ok(path.to_owned())
 }

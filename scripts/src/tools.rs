@@ -29,7 +29,8 @@ pub const TOOLS: [Tool; 5] = [
         program: "clang",
         minimum: Version(14, 0),
         purpose: "compiles guests in C and assembly",
-        packages: &["clang"],
+        // The others are for MicroPython's profile: without them it is slower.
+        packages: &["clang", "libclang-rt-dev", "llvm"],
     },
     Tool {
         program: "cc",
