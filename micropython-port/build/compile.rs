@@ -25,10 +25,11 @@ pub(crate) fn into_guest(program: &Program) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the program for the host and links it.
-pub(crate) fn executable(program: &Program, path: &Path) -> Result<()> {
+/// Compiles the program for the host and links it, with these flags for the linker.
+pub(crate) fn executable(program: &Program, path: &Path, link: &[&str]) -> Result<()> {
     let objects = objects(program, &env::var("HOST")?)?;
-    output_of(Command::new(COMPILER).arg("-o").arg(path).args(objects).arg("-lm")).map(drop)
+    let mut command = Command::new(COMPILER);
+    output_of(command.arg("-o").arg(path).args(objects).args(link).arg("-lm")).map(drop)
 }
 
 /// Compiles all sources, those that need flags of their own apart from the others.

@@ -31,7 +31,7 @@ pub(crate) fn mpy_cross(upstream: &Upstream, build: &Path) -> Result<PathBuf> {
     let program =
         Program { upstream, build: build.into(), flags, sources, special: SMALL_PROLOGUES.to_vec() };
     headers::generate(&program)?;
-    compile::executable(&program, &executable)?;
+    compile::executable(&program, &executable, &[])?;
     Ok(executable)
 }
 

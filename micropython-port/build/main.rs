@@ -1,13 +1,15 @@
 //! Builds MicroPython from upstream's sources and this port's own, without upstream's makefiles.
 //!
 //! Upstream's Python scripts generate headers from all sources (`headers`), a host-built `mpy-cross`
-//! compiles the Python modules that are part of the image (`frozen`), clang compiles the rest.
+//! compiles the Python modules that are part of the image (`frozen`), clang compiles the rest, for which it knows from
+//! programs that ran on the host what is often done (`training`).
 
 mod compile;
 mod frozen;
 mod headers;
 mod port;
 mod program;
+mod training;
 mod upstream;
 
 use anyhow::Result;
@@ -27,5 +29,6 @@ fn main() -> Result<()> {
     let mut port = port::program(&upstream, &out.join("port"))?;
     headers::generate(&port)?;
     port.sources.push(frozen::content(&port, &mpy_cross)?);
+    port.flags.extend(training::flags_for(&port));
     compile::into_guest(&port)
 }

@@ -58,42 +58,48 @@ const SHARED: &[&str] = &[
     "timeutils/timeutils",
 ];
 
+/// Upstream's native emitter for debugging, whose names the port's own emitter has.
+const REPLACED: &str = "emitndebug.c";
+
+/// The interpreter's loop, which the port's `interpreter.c` includes.
+const INCLUDED: &str = "vm.c";
+
 /// The file systems of upstream for block devices.
 const LIBRARIES: &[&str] = &[
     "oofatfs/ff",
     "oofatfs/ffunicode",
-    "littlefs/lfs1",
-    "littlefs/lfs1_util",
     "littlefs/lfs2",
     "littlefs/lfs2_util",
 ];
 
-/// Runs on every core of the boards. The interpreter is compiled for speed in all profiles. Not
-/// `-ffreestanding`: with it clang 14 makes calls of what it could inline.
-const FLAGS: &[&str] = &[
+/// Runs on every core of the boards. The interpreter is compiled for speed in all profiles, at last by the linker,
+/// which sees all of it. Not `-ffreestanding`: with it clang 14 makes calls of what it could inline.
+const GUEST_FLAGS: &[&str] = &[
     "--target=aarch64-none-elf",
     "-mcpu=cortex-a72",
+    "-O3",
+    "-flto",
+    "-nostdlibinc",
+    "-fno-stack-protector",
+    "-fno-pic",
+    "-ffunction-sections",
+    "-fdata-sections",
+    // mpthreadport.h has a use for it.
+    "-ffixed-x28",
+];
+
+/// What the sources mean, whatever machine they are compiled for.
+const MEANING: &[&str] = &[
     "-std=gnu99",
-    "-O2",
+    "-fno-math-errno",
     "-DNDEBUG",
     // What upstream's makefiles tell the file systems.
-    "-DLFS1_NO_MALLOC",
-    "-DLFS1_NO_DEBUG",
-    "-DLFS1_NO_WARN",
-    "-DLFS1_NO_ERROR",
-    "-DLFS1_NO_ASSERT",
     "-DLFS2_NO_MALLOC",
     "-DLFS2_NO_DEBUG",
     "-DLFS2_NO_WARN",
     "-DLFS2_NO_ERROR",
     "-DLFS2_NO_ASSERT",
     "-DFFCONF_H=\"lib/oofatfs/ffconf.h\"",
-    "-nostdlibinc",
-    "-fno-math-errno",
-    "-fno-stack-protector",
-    "-fno-pic",
-    "-ffunction-sections",
-    "-fdata-sections",
 ];
 
 /// `float.c` stands between upstream's conversions of floating-point numbers and their callers.
@@ -104,13 +110,27 @@ const EXACT_FLOATS: &[SourceFlags] = &[
     ("py/objcomplex.c", &["-Dmp_format_float=port_format_repr"]),
 ];
 
+/// The emitter of native code: it is large, and what is fast is the code that it makes.
+const SMALL: &[SourceFlags] = &[
+    ("native/asm_arithmetic.c", &["-Os"]),
+    ("native/asm_branch.c", &["-Os"]),
+    ("native/asm_memory.c", &["-Os"]),
+    ("native/asm_window.c", &["-Os"]),
+    ("native/emit_arm64.c", &["-Os"]),
+];
+
+/// Not part of what the linker optimises as a whole: the interpreter's loop expects by itself that a call returns
+/// twice, and is faster if the compiler does not; a thread's first function has to call others that look how far they
+/// are from its frame.
+const APART: &[SourceFlags] = &[("src/interpreter.c", &["-fno-lto"]), ("py/modthread.c", &["-fno-lto"])];
+
 /// `console.c` gives the line editor its characters.
 const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_chr=port_readline_chr"]);
 
 /// Describes the port.
 pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Program<'a>> {
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for input in ["src", "build", "modules", "manifest.py"] {
+    for input in ["src", "build", "modules", "training", "manifest.py"] {
         println!("cargo:rerun-if-changed={}", port.join(input).display());
     }
     Ok(Program {
@@ -118,28 +138,41 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
-        special: [SMALL_PROLOGUES, EXACT_FLOATS, &[LINE_EDITOR]].concat(),
+        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, APART, &[LINE_EDITOR]].concat(),
     })
 }
 
 fn all_flags(upstream: &Upstream, build: &Path, src: &Path) -> Result<Vec<String>> {
-    let mut flags = flags(FLAGS);
-    flags.extend([include(src), include(&upstream.path("")), include(build)]);
-    for headers in ["DEP_GUEST_RT_INCLUDE", "DEP_GUEST_RT_LIBC_INCLUDE"] {
-        let directory = env::var(headers).with_context(|| format!("guest-rt did not set {headers}"))?;
-        println!("cargo:rerun-if-changed={directory}");
-        flags.push(include(Path::new(&directory)));
-    }
+    let mut flags = flags(GUEST_FLAGS);
+    flags.extend(common_flags(upstream, build, src)?);
+    flags.push(headers("DEP_GUEST_RT_LIBC_INCLUDE")?);
     Ok(flags)
+}
+
+/// The flags for any machine.
+pub(crate) fn common_flags(upstream: &Upstream, build: &Path, src: &Path) -> Result<Vec<String>> {
+    let mut flags = flags(MEANING);
+    flags.extend([include(src), include(&upstream.path("")), include(build)]);
+    flags.push(headers("DEP_GUEST_RT_INCLUDE")?);
+    Ok(flags)
+}
+
+/// The flag for headers of guest-rt.
+fn headers(variable: &str) -> Result<String> {
+    let directory = env::var(variable).with_context(|| format!("guest-rt did not set {variable}"))?;
+    println!("cargo:rerun-if-changed={directory}");
+    Ok(include(Path::new(&directory)))
 }
 
 fn sources(upstream: &Upstream, src: &Path) -> Result<Vec<PathBuf>> {
     let mut sources = upstream.c_files("py")?;
+    sources.retain(|file| !file.ends_with(REPLACED) && !file.ends_with(INCLUDED));
     sources.extend(EXTMOD.iter().map(|name| upstream.path(format!("extmod/{name}.c"))));
     sources.extend(SHARED.iter().map(|name| upstream.path(format!("shared/{name}.c"))));
     sources.extend(LIBRARIES.iter().map(|name| upstream.path(format!("lib/{name}.c"))));
     sources.extend(libm(upstream)?);
     sources.extend(port_files(src)?);
+    sources.extend(port_files(&src.join("native"))?);
     Ok(sources)
 }
 

@@ -25,12 +25,13 @@ pub(crate) struct Program<'a> {
 /// A source and its flags.
 pub(crate) type SourceFlags = (&'static str, &'static [&'static str]);
 
-/// Non-local jumps rely on functions with the smallest prologue, as upstream's makefile ensures.
+/// Non-local jumps rely on functions with the smallest prologue, as upstream's makefile ensures, and on calls: inlined
+/// they would not return twice.
 pub(crate) const SMALL_PROLOGUES: &[SourceFlags] = &[
-    ("py/nlr.c", &["-Os"]),
-    ("py/nlraarch64.c", &["-Os"]),
-    ("py/nlrsetjmp.c", &["-Os"]),
-    ("py/nlrx64.c", &["-Os"]),
+    ("py/nlr.c", &["-Os", "-fno-lto"]),
+    ("py/nlraarch64.c", &["-Os", "-fno-lto"]),
+    ("py/nlrsetjmp.c", &["-Os", "-fno-lto"]),
+    ("py/nlrx64.c", &["-Os", "-fno-lto"]),
 ];
 
 impl Program<'_> {

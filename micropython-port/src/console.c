@@ -120,6 +120,15 @@ void mp_hal_poll(void) {
     }
 }
 
+unsigned port_branches_to_poll = PORT_BRANCHES_PER_POLL;
+
+void port_poll(void) {
+    port_branches_to_poll = PORT_BRANCHES_PER_POLL;
+    mp_hal_poll();
+    mp_handle_pending(true);
+    port_threads_take_turns();
+}
+
 int mp_hal_stdin_rx_chr(void) {
     for (;;) {
         uint8_t byte;

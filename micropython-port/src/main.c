@@ -33,6 +33,19 @@ void gc_collect(void) {
     gc_collect_end();
 }
 
+// What functions without a decorator are compiled to. The manifest says it (`emit`).
+static uint8_t emit_option(void) {
+    const HV_InfoPage *info = (const HV_InfoPage *)HV_INFO_PAGE_BASE;
+    switch (info->emit) {
+        case HV_EMIT_NATIVE:
+            return MP_EMIT_OPT_NATIVE_PYTHON;
+        case HV_EMIT_VIPER:
+            return MP_EMIT_OPT_VIPER;
+        default:
+            return MP_EMIT_OPT_NONE;
+    }
+}
+
 // The heap is all memory that the image and the stack leave.
 static void start_python(void) {
     HV_Memory memory = hv_memory();
@@ -40,6 +53,7 @@ static void start_python(void) {
     mp_cstack_init_with_top(memory.stack_top, memory.stack_size);
     gc_init(memory.free_start, memory.free_end);
     mp_init();
+    MP_STATE_VM(default_emit_opt) = emit_option();
     readline_init0();
     port_mount_files();
     const char *arg;

@@ -2,6 +2,7 @@
 // feature level.
 
 #include <alloca.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_EVERYTHING)
@@ -24,6 +25,7 @@ typedef int64_t mp_off_t;
 
 // Memory. The margin is what a C function may need between two checks of the stack.
 #define MICROPY_ENABLE_GC (1)
+#define MICROPY_BYTES_PER_GC_BLOCK (64)
 #define MICROPY_STACK_CHECK_MARGIN (4096)
 #define MICROPY_MALLOC_USES_ALLOCATED_SIZE (1)
 #define MICROPY_MEM_STATS (0)
@@ -36,6 +38,18 @@ typedef int64_t mp_off_t;
 #define MICROPY_ENABLE_EMERGENCY_EXCEPTION_BUF (1)
 #define MICROPY_EMERGENCY_EXCEPTION_BUF_SIZE (256)
 
+// Upstream does not tell the compiler that this function returns twice. Inlined into a caller that keeps a variable
+// in a register, as whole-program optimisation would have it, a handler would see the variable's old value.
+typedef struct _nlr_buf_t nlr_buf_t;
+#ifndef PORT_KNOWS_NLR // interpreter.c
+unsigned int nlr_push(nlr_buf_t *) __attribute__((returns_twice));
+#endif
+
+// Native code. src/native/emit_arm64.c stands where upstream has an emitter for debugging.
+#define MICROPY_EMIT_NATIVE_DEBUG (1)
+#define MP_PLAT_COMMIT_EXEC(code, length, relocation) native_commit(code, length)
+void *native_commit(void *code, size_t length);
+
 // Python modules that are part of the image.
 #define MICROPY_MODULE_FROZEN_MPY (1)
 #define MICROPY_QSTR_EXTRA_POOL mp_qstr_frozen_const_pool
@@ -45,15 +59,13 @@ typedef int64_t mp_off_t;
 #define MICROPY_BOARD_AFTER_PYTHON_EXEC(input_kind, flags, exception, result) port_after_exec(exception)
 void port_after_exec(void *exception);
 
-// Threads, one on each vCPU. They take turns after so many branches; a turn costs an exit.
+// Threads, one on each vCPU. mp_hal_poll() has them take turns.
 #define MICROPY_PY_THREAD (1)
 #define MICROPY_PY_THREAD_GIL (1)
-#define MICROPY_PY_THREAD_GIL_VM_DIVISOR (1024)
 
 // Files.
 #define MICROPY_VFS (1)
 #define MICROPY_VFS_FAT (1)
-#define MICROPY_VFS_LFS1 (1)
 #define MICROPY_VFS_LFS2 (1)
 #define MICROPY_FATFS_ENABLE_LFN (1)
 #define MICROPY_FATFS_RPATH (2)
@@ -104,14 +116,17 @@ mp_uint_t mp_hal_random_seed(void);
 #define MICROPY_PY_PENDSV_ENTER
 #define MICROPY_PY_PENDSV_EXIT
 
-// The interpreter looks for a Ctrl-C, and for output that waits too long, at every so many branches.
+// The interpreter polls at every so many branches: for Ctrl-C, timers, scheduled functions, other threads' turns,
+// output that waits too long. What is scheduled by the program itself comes at the next branch.
 #define PORT_BRANCHES_PER_POLL (64)
-#define MICROPY_VM_HOOK_INIT static uint port_branches_to_poll = PORT_BRANCHES_PER_POLL;
+extern unsigned port_branches_to_poll;
+void port_poll(void);
 #define MICROPY_VM_HOOK_LOOP \
     if (--port_branches_to_poll == 0) { \
-        port_branches_to_poll = PORT_BRANCHES_PER_POLL; \
-        mp_hal_poll(); \
+        MARK_EXC_IP_SELECTIVE(); \
+        port_poll(); \
     }
+#define MICROPY_SCHED_HOOK_SCHEDULED (port_branches_to_poll = 1)
 #define MICROPY_INTERNAL_EVENT_HOOK mp_hal_poll()
 #define MICROPY_INTERNAL_WFE(milliseconds) mp_hal_wait(milliseconds)
 void mp_hal_poll(void);

@@ -41,6 +41,9 @@ uint64_t port_timer_limit(uint64_t deadline);
 // Makes vCPU 0 the main thread.
 void port_threads_init(void);
 
+// Gives the interpreter's lock to a thread that waits for it, now and then.
+void port_threads_take_turns(void);
+
 // Ends all other threads. The caller has the interpreter's lock.
 void port_threads_stop(void);
 

@@ -20,6 +20,8 @@
 
 // What the interpreter's own bookkeeping may use of a stack besides.
 #define STACK_RESERVE (4 * 1024)
+// How often the interpreter polls in one thread's turn. A turn costs an exit.
+#define POLLS_PER_TURN (16)
 // How long a new thread waits for a vCPU, and how often it looks.
 #define PATIENCE_NS (20 * 1000 * 1000)
 #define LOOK_NS (50 * 1000)
@@ -64,7 +66,7 @@ void port_threads_init(void) {
 }
 
 void mp_thread_set_state(struct _mp_state_thread_t *state) {
-    __asm__ volatile ("msr tpidr_el1, %0" : : "r" (state) : "memory");
+    port_thread_state = state;
 }
 
 mp_uint_t mp_thread_get_id(void) {
@@ -149,6 +151,16 @@ void port_threads_stop(void) {
         }
     }
     __atomic_store_n(&stopping, false, __ATOMIC_RELEASE);
+}
+
+// What the program has scheduled runs to its end first.
+void port_threads_take_turns(void) {
+    static unsigned polls;
+    bool waits = __atomic_load_n(&MP_STATE_VM(gil_mutex).state, __ATOMIC_RELAXED) != MUTEX_LOCKED;
+    if (++polls % POLLS_PER_TURN == 0 && waits && MP_STATE_VM(sched_state) == MP_SCHED_IDLE) {
+        MP_THREAD_GIL_EXIT();
+        MP_THREAD_GIL_ENTER();
+    }
 }
 
 void port_threads_collect(void) {

@@ -117,6 +117,9 @@ fn cargo_build(profile: Profile, target: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// How cargo passes on what the build script of Python's port wants people to know.
+const PORT_WARNING: &str = "warning: micropython-port@";
+
 /// What cargo says it has made: a program, or what a build script leaves in a directory.
 #[derive(Deserialize)]
 struct Made {
@@ -126,8 +129,11 @@ struct Made {
 
 /// What `command`, a `cargo build`, says it made.
 fn made(title: &str, command: &mut Command) -> Result<Vec<Made>> {
-    let said = progress::run(title, command)?;
-    Ok(said.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    let said = progress::succeed(title, command)?;
+    let warnings = String::from_utf8_lossy(&said.stderr);
+    warnings.lines().filter(|line| line.starts_with(PORT_WARNING)).for_each(|line| eprintln!("{line}"));
+    let messages = said.stdout.split(|byte| *byte == b'\n');
+    Ok(messages.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 fn objcopy(toolchain: &Toolchain, options: &[&str], input: &Path, output: &Path) -> Result<()> {

@@ -34,10 +34,11 @@ pub struct Draft {
 
 impl Draft {
     /// One VM that runs a Python script with `args` after its name in `sys.argv`.
-    pub fn script(path: &Path, args: &[String], memory: Size) -> Result<Self> {
+    /// `emit` is the manifest's key.
+    pub fn script(path: &Path, args: &[String], memory: Size, emit: &str) -> Result<Self> {
         readable(path)?;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut table = vm(&vm_name(&file_name), PYTHON, memory);
+        let mut table = python(&vm_name(&file_name), memory, emit);
         let argv = std::iter::once(&file_name).chain(args).map(|arg| Value::from(arg.as_str()));
         table.insert("args".into(), Value::Array(argv.collect()));
         table.insert(
@@ -55,8 +56,8 @@ impl Draft {
     }
 
     /// One VM that reads Python from the console.
-    pub fn repl(memory: Size) -> Result<Self> {
-        Self::generated("REPL", vm("python", PYTHON, memory))
+    pub fn repl(memory: Size, emit: &str) -> Result<Self> {
+        Self::generated("REPL", python("python", memory, emit))
     }
 
     /// The VMs of a manifest. A file is looked for beside it; an image also among what the build makes.
@@ -145,6 +146,12 @@ fn vm(name: &str, image: &str, memory: Size) -> Table {
     ])
 }
 
+fn python(name: &str, memory: Size, emit: &str) -> Table {
+    let mut table = vm(name, PYTHON, memory);
+    table.insert("emit".to_owned(), Value::from(emit));
+    table
+}
+
 /// A name for the VM that runs `script`, of the characters that a manifest allows.
 fn vm_name(script: &str) -> String {
     let stem = script.strip_suffix(".py").unwrap_or(script);
@@ -191,6 +198,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::failure::{BAD_INPUT, exit_code};
+    use vmm::bundle::manifest::Emit;
 
     /// A directory with some files, and what was built.
     fn workspace(files: &[(&str, &str)]) -> (tempfile::TempDir, Products) {
@@ -215,14 +223,15 @@ mod tests {
     fn a_script_becomes_one_vm() {
         let (directory, products) = workspace(&[("it's \"a\".py", "print(1)")]);
         let args = ["-x".to_owned(), "a\nb\u{7f}".to_owned()];
-        let draft = Draft::script(&directory.path().join("it's \"a\".py"), &args, Size::mib(4)).unwrap();
+        let draft =
+            Draft::script(&directory.path().join("it's \"a\".py"), &args, Size::mib(4), "native").unwrap();
         let bytes = draft.pack(&products).unwrap();
         let bundle = vmm::bundle::Bundle::parse(&bytes).unwrap();
         let manifest = bundle.manifest().unwrap();
         let vm = &manifest.vms[0];
         assert_eq!(vm.name, "it_s__a_");
         assert_eq!(vm.args, ["it's \"a\".py", "-x", "a\nb\u{7f}"]);
-        assert_eq!(vm.memory, 4 << 20);
+        assert_eq!((vm.memory, vm.emit), (4 << 20, Emit::Native));
         assert_eq!(bundle.file(&vm.files["/it's \"a\".py"].name), Some(&b"print(1)"[..]));
         assert_eq!(bundle.file(PYTHON), Some(&b"an ELF"[..]));
     }
@@ -230,7 +239,7 @@ mod tests {
     #[test]
     fn the_repl_has_no_arguments() {
         let (_directory, products) = workspace(&[]);
-        let bytes = Draft::repl(Size::mib(16)).unwrap().pack(&products).unwrap();
+        let bytes = Draft::repl(Size::mib(16), "bytecode").unwrap().pack(&products).unwrap();
         let manifest = vmm::bundle::Bundle::parse(&bytes).unwrap().manifest().unwrap();
         assert!(manifest.vms[0].args.is_empty());
     }
@@ -245,7 +254,10 @@ mod tests {
             ),
         ]);
         let path = |name| directory.path().join(name);
-        assert!(message(Draft::script(&path("no.py"), &[], Size::mib(1))).ends_with("no.py: no such file"));
+        assert!(
+            message(Draft::script(&path("no.py"), &[], Size::mib(1), "bytecode"))
+                .ends_with("no.py: no such file")
+        );
         assert!(message(Draft::manifest(&path("no.toml"))).ends_with("no.toml: no such file"));
         assert!(message(Draft::manifest(directory.path())).ends_with("is a directory"));
         let unbuilt = message(Draft::manifest(&path("a.toml")).unwrap().pack(&products));

@@ -15,9 +15,14 @@ const TICK: Duration = Duration::from_millis(120);
 
 /// Runs `command` as a step called `title`, and returns its standard output. A failure shows all that it said.
 pub fn run(title: &str, command: &mut Command) -> Result<Vec<u8>> {
+    Ok(succeed(title, command)?.stdout)
+}
+
+/// Runs `command` as a step called `title`, and returns all that it said. A failure shows it.
+pub fn succeed(title: &str, command: &mut Command) -> Result<Output> {
     let output = observe(title, command)?;
     if output.status.success() {
-        return Ok(output.stdout);
+        return Ok(output);
     }
     let said = String::from_utf8_lossy(&output.stderr);
     bail!("{title} failed ({}):\n{}", output.status, said.trim_end())

@@ -26,6 +26,9 @@ pub struct Run {
     /// Memory of the VM that runs a script or the REPL; a manifest has its own
     #[arg(long, value_name = "SIZE", default_value = "16MiB")]
     vm_mem: Size,
+    /// What the script's functions are compiled to; a manifest has its own
+    #[arg(long, value_name = "CODE", default_value = "bytecode", value_parser = ["bytecode", "native", "viper"])]
+    emit: String,
     /// End the run after so many seconds, with exit code 124
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -64,6 +67,7 @@ Examples:
   cargo xtask run                                  Python's interactive prompt
   cargo xtask run images/hello.py a b              a script with two arguments
   cargo xtask run --timeout 10 --cpu max x.py      on another processor, for at most 10 s
+  cargo xtask run --emit native x.py               a script compiled to machine code
   cargo xtask run images/demo.toml                 every VM of a manifest
   cargo xtask run --serial tcp:4000                for mpremote connect socket://localhost:4000
   cargo xtask run --qemu-arg=-d --qemu-arg=int --qemu-arg=-D --qemu-arg=qemu.log x.py
@@ -107,7 +111,7 @@ impl Run {
 
     fn input(&self) -> Result<Input> {
         let Some((program, args)) = self.program.split_first() else {
-            return Ok(Input::Draft(Draft::repl(self.vm_mem)?));
+            return Ok(Input::Draft(Draft::repl(self.vm_mem, &self.emit)?));
         };
         let path = Path::new(program);
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -115,7 +119,7 @@ impl Run {
             return Err(Failure::bad_input(format!("'{first}': only a script takes arguments")).into());
         }
         match extension {
-            Some("py") => Ok(Input::Draft(Draft::script(path, args, self.vm_mem)?)),
+            Some("py") => Ok(Input::Draft(Draft::script(path, args, self.vm_mem, &self.emit)?)),
             Some("toml") => Ok(Input::Draft(Draft::manifest(path)?)),
             Some("tar") => readable(path).map(|()| Input::Ready(path.to_owned())).map_err(Into::into),
             _ => Err(Failure::bad_input(format!(

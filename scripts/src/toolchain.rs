@@ -1,6 +1,6 @@
 //! The Rust toolchain that `rust-toolchain.toml` pins, and the tools that come with it.
 
-use crate::paths::{root, target_dir};
+use crate::paths::{cache_dir, root, target_dir};
 use crate::upstream;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -86,5 +86,6 @@ pub fn cargo(subcommand: &str) -> Result<Command> {
     let mut command = Command::new("cargo");
     command.current_dir(root()).arg(subcommand);
     command.env("CARGO_TARGET_DIR", target_dir()?).env(upstream::DIRECTORY_VARIABLE, upstream::directory()?);
+    command.env("TINYVMM_CACHE", cache_dir()?);
     Ok(command)
 }

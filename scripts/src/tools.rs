@@ -33,7 +33,8 @@ pub const TOOLS: [Tool; 5] = [
         module: None,
         minimum: Version(14, 0),
         purpose: "compiles guests in C and assembly",
-        packages: &["clang"],
+        // The others are for MicroPython's profile: without them it is slower.
+        packages: &["clang", "libclang-rt-dev", "llvm"],
     },
     Tool {
         program: "cc",

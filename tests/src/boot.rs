@@ -28,6 +28,7 @@ pub(crate) struct Vm {
     machine: String,
     vcpus: u32,
     restart: String,
+    emit: Option<String>,
     storage: String,
     affinity: Vec<u8>,
     autostart: bool,
@@ -47,6 +48,7 @@ impl Vm {
             machine: "tiny".into(),
             vcpus: 1,
             restart: "never".into(),
+            emit: None,
             storage: "1MiB".into(),
             affinity: vec![],
             autostart: true,
@@ -105,6 +107,11 @@ impl Vm {
         Self { restart: policy.into(), ..self }
     }
 
+    /// Has Python compiled to `native` or `viper` code.
+    pub(crate) fn emit(self, emit: &str) -> Self {
+        Self { emit: Some(emit.into()), ..self }
+    }
+
     /// Has this much room for files.
     pub(crate) fn storage(self, storage: &str) -> Self {
         Self { storage: storage.into(), ..self }
@@ -122,6 +129,9 @@ impl Vm {
         let mut head = format!(
             "[[vm]]\nname = {name:?}\nmachine = {machine:?}\nvcpus = {vcpus}\nimage = {image:?}\nmemory = {memory:?}\nargs = {args:?}\npriority = {priority}\nrestart = {restart:?}\nstorage = {storage:?}\n"
         );
+        if let Some(emit) = &self.emit {
+            head += &format!("emit = {emit:?}\n");
+        }
         if !self.affinity.is_empty() {
             head += &format!("affinity = {:?}\n", self.affinity);
         }

@@ -21,6 +21,7 @@ mod lifecycle;
 mod machine;
 mod messages;
 mod mpremote;
+mod native;
 mod power;
 mod process;
 mod python;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         machine::tests(),
         messages::tests(),
         mpremote::tests(),
+        native::tests(),
         power::tests(),
         python::tests(),
         repl::tests(),

@@ -2,7 +2,6 @@
 //!
 //! Strings that the callers pass end with a NUL, as C has it.
 
-use core::cmp::Ordering;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 
@@ -16,21 +15,20 @@ unsafe fn bytes<'a>(string: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_ptr(string) }.to_bytes()
 }
 
-/// The bytes of a string before its NUL, at most `limit` of them.
+/// Compares two strings up to the first difference, which mostly comes early, or to their end.
 ///
 /// # Safety
 ///
-/// `string` ends with a NUL or has `limit` bytes.
-unsafe fn bytes_up_to<'a>(string: *const c_char, limit: usize) -> &'a [u8] {
-    // SAFETY: the caller's promise: what is read lies before `limit` and not after the NUL.
-    let length = (0..limit).take_while(|&index| unsafe { *string.add(index) } != 0).count();
-    // SAFETY: as above.
-    unsafe { core::slice::from_raw_parts(string.cast(), length) }
-}
-
-/// C's way to say which is less.
-fn sign(ordering: Ordering) -> c_int {
-    c_int::from(ordering as i8)
+/// Both end with a NUL or have `limit` bytes.
+unsafe fn compare(left: *const c_char, right: *const c_char, limit: usize) -> c_int {
+    for index in 0..limit {
+        // SAFETY: the caller's promise: no NUL came before.
+        let (left, right) = unsafe { (*left.add(index), *right.add(index)) };
+        if left != right || left == 0 {
+            return c_int::from(left) - c_int::from(right);
+        }
+    }
+    0
 }
 
 /// C passes a character as an `int` and means its low byte.
@@ -46,13 +44,13 @@ fn at(bytes: &[u8], index: Option<usize>) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strcmp(left: *const c_char, right: *const c_char) -> c_int {
     // SAFETY: both are strings.
-    sign(unsafe { bytes(left).cmp(bytes(right)) })
+    unsafe { compare(left, right, usize::MAX) }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strncmp(left: *const c_char, right: *const c_char, size: usize) -> c_int {
     // SAFETY: both are strings, or have `size` bytes.
-    sign(unsafe { bytes_up_to(left, size).cmp(bytes_up_to(right, size)) })
+    unsafe { compare(left, right, size) }
 }
 
 #[unsafe(no_mangle)]

@@ -2,6 +2,7 @@
 
 use super::figure::{self, Figure, IDLE_VMS};
 use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
+use super::python;
 use crate::bundle::Draft;
 use crate::paths::{Products, root};
 use crate::qemu::{Board, Cpu, Machine};
@@ -42,6 +43,11 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["vcpu_switch"], run: Subject::turns },
     Experiment { ids: &["vm_create"], run: Subject::creation },
     Experiment { ids: &["boot_to_guest", "boot_to_python"], run: Subject::python },
+    Experiment {
+        ids: &["python_bytecode"],
+        run: |subject| python_speed(subject, "python_bytecode", "bytecode"),
+    },
+    Experiment { ids: &["python_native"], run: |subject| python_speed(subject, "python_native", "native") },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },
 ];
@@ -124,8 +130,11 @@ impl Subject {
         let directory = tempfile::tempdir()?;
         let script = directory.path().join("ready.py");
         fs::write(&script, PYTHON_SCRIPT).context("cannot write the script")?;
-        let end =
-            VmEnd::find(&self.boot(&Draft::script(&script, &[], PYTHON_MEMORY)?, 1, "loglevel=info")?)?;
+        let end = VmEnd::find(&self.boot(
+            &Draft::script(&script, &[], PYTHON_MEMORY, "bytecode")?,
+            1,
+            "loglevel=info",
+        )?)?;
         let clock = self.clock()?;
         Ok(vec![
             ("boot_to_guest", clock.instructions(end.first_entered)),
@@ -169,7 +178,7 @@ impl Subject {
     }
 
     /// Boots `draft` and returns what is printed.
-    fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
+    pub(super) fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
         let mut bundle = tempfile::NamedTempFile::new()?;
         std::io::Write::write_all(&mut bundle, &draft.pack(&self.products)?)
             .context("cannot write the bundle")?;
@@ -180,6 +189,10 @@ impl Subject {
         ensure!(captured.code == 0, "a VM ended with exit code {}:\n{}", captured.code, captured.output);
         Ok(captured.output)
     }
+}
+
+fn python_speed(subject: &Subject, id: &'static str, emit: &str) -> Result<Values> {
+    Ok(vec![(id, python::mean(subject, emit)?)])
 }
 
 /// A VM of the bundle.

@@ -3,6 +3,7 @@
 mod figure;
 mod measure;
 mod output;
+mod python;
 
 use crate::paths::Profile;
 use crate::qemu::{Cpu, Machine};
@@ -39,6 +40,7 @@ Time is counted in instructions that QEMU executes, which is the same on every m
 Examples:
   cargo xtask bench
   cargo xtask bench --cpu cortex-a72 boot
+  cargo xtask bench --cpu cortex-a72 --machine virt python_    how fast Python is: some minutes, left out without a filter
   cargo xtask bench --json figures.json";
 
 impl Bench {
@@ -71,7 +73,10 @@ impl Bench {
     }
 
     fn wants(&self, id: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| id.contains(filter.as_str()))
+        match &self.filter {
+            Some(filter) => id.contains(filter.as_str()),
+            None => !id.starts_with(figure::SLOW),
+        }
     }
 }
 

@@ -121,6 +121,13 @@ pub const CONSOLE_INPUT: u32 = 1 << 0;
 /// Bit of [`InfoPage::console_flags`]: there is a Ctrl-C (byte 3) in the input that waits to be read.
 pub const CONSOLE_INTERRUPT: u32 = 1 << 1;
 
+/// [`InfoPage::emit`]: a language runtime compiles its programs to what it usually does.
+pub const EMIT_BYTECODE: u32 = 0;
+/// [`InfoPage::emit`]: to machine code, with the meaning unchanged.
+pub const EMIT_NATIVE: u32 = 1;
+/// [`InfoPage::emit`]: to machine code with the types of the machine.
+pub const EMIT_VIPER: u32 = 2;
+
 /// Size of the info page in bytes.
 pub const INFO_PAGE_SIZE: usize = 4096;
 /// Room for the argument strings of a VM in bytes, each with its NUL.
@@ -146,8 +153,10 @@ pub struct InfoPage {
     pub rom_length: u64,
     /// Bytes of `args` in use.
     pub args_length: u32,
+    /// [`EMIT_BYTECODE`], [`EMIT_NATIVE`] or [`EMIT_VIPER`]: what the manifest asks a language runtime for.
+    pub emit: u32,
     /// Zero.
-    pub reserved: [u32; 3],
+    pub reserved: [u32; 2],
     /// The argument strings one after another, each ended by a NUL. The first is the program's name.
     pub args: [u8; ARGS_SIZE],
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use elf::ElfBytes;
-use elf::abi::{EI_CLASS, EI_DATA, EI_NIDENT, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, ET_EXEC, PT_LOAD};
+use elf::abi::{EI_CLASS, EI_DATA, EI_NIDENT, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, ET_EXEC, PF_X, PT_LOAD};
 use elf::endian::LittleEndian;
 use elf::parse::ParseError;
 use elf::segment::ProgramHeader;
@@ -52,6 +52,8 @@ pub struct Segment<'a> {
     pub data: &'a [u8],
     /// Size in memory: at least that of `data`; the rest is zero.
     pub size: u64,
+    /// Whether there is code in it.
+    pub executable: bool,
 }
 
 impl<'a> GuestImage<'a> {
@@ -77,14 +79,14 @@ impl<'a> GuestImage<'a> {
         if data.is_empty() {
             return Err(ImageError::Empty);
         }
-        Ok(Self::in_one_piece(Format::Flat, Segment { address, data, size: length(data) }))
+        Ok(Self::in_one_piece(Format::Flat, Segment { address, data, size: length(data), executable: true }))
     }
 
     fn kernel(data: &'a [u8], header: &KernelHeader) -> Self {
         let address = abi::virt::MEMORY_BASE + header.text_offset;
         // A kernel's data without initial values, and its first stack, are not in the file.
         let size = header.image_size.max(length(data));
-        Self::in_one_piece(Format::Kernel, Segment { address, data, size })
+        Self::in_one_piece(Format::Kernel, Segment { address, data, size, executable: true })
     }
 
     /// An image that is entered at its first instruction.
@@ -114,12 +116,12 @@ impl<'a> GuestImage<'a> {
 
 impl<'a> Segment<'a> {
     fn load(bytes: &'a [u8], header: &ProgramHeader) -> Result<Self, ImageError> {
-        let ProgramHeader { p_offset, p_filesz, p_memsz, .. } = *header;
+        let ProgramHeader { p_offset, p_filesz, p_memsz, p_flags, .. } = *header;
         if p_filesz > p_memsz {
             return Err(ImageError::FileSize { p_filesz, p_memsz });
         }
         let data = slice(bytes, p_offset, p_filesz).ok_or(ImageError::Truncated { p_offset, p_filesz })?;
-        Ok(Self { address: header.p_paddr, data, size: p_memsz })
+        Ok(Self { address: header.p_paddr, data, size: p_memsz, executable: p_flags & PF_X != 0 })
     }
 
     /// The first address after it. No RAM reaches up to the last address that there is.

@@ -11,6 +11,7 @@
 //! vcpus = 1                   # optional, 1 to 8
 //! entry = [0x10000]           # optional, tiny: where each vCPU starts, if not at the image's entry
 //! args = ["hello.py"]         # optional; the first is the program's name
+//! emit = "native"             # optional, tiny: what Python is compiled to: bytecode, native or viper
 //! priority = 8                # optional, 0 to 255: higher runs first
 //! affinity = [0, 1]           # optional: the cores it may run on
 //! restart = "never"           # optional: never, on-failure or always
@@ -66,6 +67,7 @@ const VM_KEYS: &[&str] = &[
     "vcpus",
     "entry",
     "args",
+    "emit",
     "priority",
     "affinity",
     "restart",
@@ -103,6 +105,8 @@ pub struct VmConfig {
     pub entry: Vec<u64>,
     /// Arguments of the program, its own name first. They fit [`abi::ARGS_SIZE`] and hold no NUL.
     pub args: Vec<String>,
+    /// What a language runtime compiles its programs to.
+    pub emit: Emit,
     /// VMs of higher priority run first.
     pub priority: u8,
     /// The cores that it may run on, if not all.
@@ -154,6 +158,29 @@ impl Machine {
         match self {
             Self::Tiny => abi::IMAGE_BASE + u64::from(vcpus) * abi::STACK_SPACING..=abi::RAM_MAX,
             Self::Virt => 1 << 20..=abi::virt::MEMORY_MAX,
+        }
+    }
+}
+
+/// What a language runtime compiles its programs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// What it usually does.
+    Bytecode,
+    /// Machine code that means the same.
+    Native,
+    /// Machine code with the types of the machine.
+    Viper,
+}
+
+impl Emit {
+    /// The number for [`abi::InfoPage::emit`].
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Bytecode => abi::EMIT_BYTECODE,
+            Self::Native => abi::EMIT_NATIVE,
+            Self::Viper => abi::EMIT_VIPER,
         }
     }
 }
@@ -243,6 +270,7 @@ impl VmConfig {
             vcpus,
             entry: tiny_only("entry")?.map_or(Ok(Vec::new()), |value| entry(&value, vcpus, memory))?,
             args: table.get("args").map_or(Ok(Vec::new()), |value| args(&value))?,
+            emit: tiny_only("emit")?.map_or(Ok(Emit::Bytecode), |value| emit(&value))?,
             priority: table.get("priority").map_or(Ok(DEFAULT_PRIORITY), |value| priority(&value))?,
             affinity: table.get("affinity").map(|value| affinity(&value)).transpose()?,
             storage: table
@@ -422,6 +450,15 @@ fn capabilities(value: &Value<'_>) -> Result<Capabilities, ManifestError> {
         };
     }
     Ok(Capabilities(bits))
+}
+
+fn emit(value: &Value<'_>) -> Result<Emit, ManifestError> {
+    match value.string()? {
+        "bytecode" => Ok(Emit::Bytecode),
+        "native" => Ok(Emit::Native),
+        "viper" => Ok(Emit::Viper),
+        _ => Err(value.error(Problem::Emit)),
+    }
 }
 
 fn args(value: &Value<'_>) -> Result<Vec<String>, ManifestError> {

@@ -271,6 +271,7 @@ impl<'a> Builder<'a> {
         page.rom_address = rom.map_or(0, |_| ROM_BASE);
         page.rom_length = rom.map_or(0, |rom| rom.length);
         page.args_length = put_arguments(&mut page.args, arguments);
+        page.emit = config.emit.number();
         Ok(Arc::new(block))
     }
 }
@@ -316,7 +317,9 @@ fn load(memory: &GuestMemory, image: &GuestImage<'_>) {
         // The image has been checked against the size of RAM.
         let Ok(range) = memory.check(segment.address, segment.data.len() as u64) else { continue };
         memory.write(range, segment.data);
-        memory.publish_code(range);
+        if segment.executable {
+            memory.publish_code(range);
+        }
     }
 }
 
@@ -401,6 +404,7 @@ mod tests {
     use crate::{bundle::manifest::Manifest, memory::frames::tests::frames};
     use alloc::{format, string::ToString, vec};
     use core::mem::offset_of;
+    use tinyvmm_abi::EMIT_NATIVE;
 
     fn bundle(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
@@ -426,7 +430,7 @@ mod tests {
 
     fn vm(name: &str, image: &str) -> String {
         format!(
-            "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"1MiB\"\nargs = [\"main\", \"a b\"]\nfiles.\"/f\" = \"f\"\n"
+            "[[vm]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"1MiB\"\nargs = [\"main\", \"a b\"]\nemit = \"native\"\nfiles.\"/f\" = \"f\"\n"
         )
     }
 
@@ -459,7 +463,7 @@ mod tests {
         };
         assert_eq!((page.arg_count, page.args_length, &page.args[..9]), (2, 9, &b"main\0a b\0"[..]));
         assert_eq!(offset_of!(InfoPage, args) + ARGS_SIZE, 4096);
-        assert_eq!((page.rom_address, page.ram_size), (ROM_BASE, 1 << 20));
+        assert_eq!((page.rom_address, page.ram_size, page.emit), (ROM_BASE, 1 << 20, EMIT_NATIVE));
 
         let rom = |index: usize| vcpus[index].vm.memory.stage2().lookup(ROM_BASE).unwrap().0.address;
         assert_eq!(rom(0), rom(1), "the same files share the same pages");
@@ -475,7 +479,7 @@ mod tests {
         let bundle = Bundle::parse(&bytes).unwrap();
         let manifest = Manifest::parse(&(vm("good", "prog") + &vm("large", "big"))).unwrap();
         let error = build_all(&bundle, &manifest.vms, frames).err().unwrap().to_string();
-        assert!(error.starts_with("tinyvmm.toml:9: vm 'large': image = \"big\": "), "{error}");
+        assert!(error.starts_with("tinyvmm.toml:10: vm 'large': image = \"big\": "), "{error}");
         let manifest = Manifest::parse(&(vm("one", "prog") + &vm("two", "prog"))).unwrap();
         let error = build_all(&bundle, &manifest.vms, frames).err().unwrap().to_string();
         assert_eq!(error, "tinyvmm.toml: vm 'two': memory: not enough free memory for 1024 KiB");

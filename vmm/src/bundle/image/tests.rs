@@ -30,7 +30,9 @@ fn program(loads: &[Load]) -> Vec<u8> {
     bytes.extend([64, 56, count, 64, 0, 0].iter().flat_map(|half| half.to_le_bytes()));
     let mut offset = 64 + 56 * u64::from(count);
     for load in loads {
-        bytes.extend([1_u32, 5].iter().flat_map(|word| word.to_le_bytes())); // p_type, p_flags
+        // Code, if all of it is in the file.
+        let flags = if load.file_size < load.memory_size { 6 } else { 5 };
+        bytes.extend([1_u32, flags].iter().flat_map(|word| word.to_le_bytes())); // p_type, p_flags
         let fields = [offset, load.address, load.address, load.file_size, load.memory_size, 4];
         bytes.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
         offset = offset.wrapping_add(load.file_size);
@@ -48,7 +50,7 @@ fn error(bytes: &[u8]) -> String {
 #[test]
 fn a_flat_image_is_loaded_and_entered_at_its_base() {
     let image = GuestImage::parse(b"code", Machine::Tiny, MEMORY).unwrap();
-    let segment = Segment { address: abi::IMAGE_BASE, data: b"code", size: 4 };
+    let segment = Segment { address: abi::IMAGE_BASE, data: b"code", size: 4, executable: true };
     assert_eq!(image, GuestImage { format: Format::Flat, entry: abi::IMAGE_BASE, segments: vec![segment] });
 }
 
@@ -70,8 +72,14 @@ fn an_elf_file_has_its_segments() {
     let bytes = program(&[CODE, bss]);
     let image = GuestImage::parse(&bytes, Machine::Tiny, MEMORY).unwrap();
     assert_eq!(image.entry, 0x1_0000);
-    assert_eq!(image.segments[0], Segment { address: 0x1_0000, data: &[0xAA; 16], size: 16 });
-    assert_eq!(image.segments[1], Segment { address: 0x2_0000, data: &[0xAA; 4], size: 0x1000 });
+    assert_eq!(
+        image.segments[0],
+        Segment { address: 0x1_0000, data: &[0xAA; 16], size: 16, executable: true }
+    );
+    assert_eq!(
+        image.segments[1],
+        Segment { address: 0x2_0000, data: &[0xAA; 4], size: 0x1000, executable: false }
+    );
 }
 
 #[test]

@@ -168,6 +168,8 @@ pub enum Problem {
     },
     /// An argument with a NUL inside.
     ArgWithNul,
+    /// Not a way to compile.
+    Emit,
     /// Not a priority.
     Priority,
     /// Not a core number.
@@ -229,6 +231,7 @@ impl fmt::Display for Problem {
                 )
             }
             Self::ArgWithNul => f.write_str("an argument cannot have a NUL inside"),
+            Self::Emit => f.write_str("must be \"bytecode\", \"native\" or \"viper\""),
             Self::Priority => f.write_str("must be from 0 to 255"),
             Self::Core => f.write_str("must be a core number from 0 to 7"),
             Self::NoCore => f.write_str("must name a core"),

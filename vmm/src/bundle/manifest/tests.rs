@@ -15,6 +15,7 @@ image = "micropython.elf"
 memory = "1MiB"
 vcpus = 1
 args = ["hello.py", "-v"]
+emit = "native"
 priority = 9
 [vm.files]
 "/hello.py" = "hello.py"
@@ -67,6 +68,7 @@ fn reads_every_key() {
     assert_eq!((hello.name.as_str(), hello.machine), ("hello", Machine::Tiny));
     assert_eq!((hello.memory, hello.vcpus, hello.priority), (1 << 20, 1, 9));
     assert_eq!(hello.args, ["hello.py", "-v"]);
+    assert_eq!((hello.emit, small.emit), (Emit::Native, Emit::Bytecode));
     assert_eq!(hello.image.name, "micropython.elf");
     assert_eq!(hello.image.position, Position { line: 7, column: 9 });
     let files: Vec<_> = hello.files.iter().map(|(path, file)| (&**path, &*file.name)).collect();
@@ -103,7 +105,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, memory, vcpus, entry, args, priority, affinity, restart, storage, autostart, capabilities, files",
+         name, machine, image, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, autostart, capabilities, files",
     );
 }
 
@@ -225,8 +227,8 @@ fn each_vcpu_has_an_entry_or_none_has() {
 }
 
 #[test]
-fn a_board_has_neither_entries_nor_files() {
-    for line in ["entry = [0]", "files = {}"] {
+fn a_board_has_neither_entries_nor_files_nor_python() {
+    for line in ["entry = [0]", "emit = \"native\"", "files = {}"] {
         let message = format!("3: vm 'a': {line}: only a \"tiny\" machine has this key");
         check(&with(&format!("machine = \"virt\"\n{line}")), &message);
     }
@@ -243,7 +245,7 @@ fn affinity_names_cores_that_are_there() {
     let manifest = Manifest::parse(FULL).unwrap();
     assert!(manifest.check_cores(|core| core < 4).is_ok());
     let message = manifest.check_cores(|core| core < 2).unwrap_err().to_string();
-    assert_eq!(message, "tinyvmm.toml:22: vm 'small': affinity = 3: no such core is running");
+    assert_eq!(message, "tinyvmm.toml:23: vm 'small': affinity = 3: no such core is running");
 }
 
 #[test]
@@ -255,6 +257,10 @@ fn machine_vcpus_restart_and_priority() {
     check(
         &with("restart = \"yes\""),
         "2: vm 'a': restart = \"yes\": must be \"never\", \"on-failure\" or \"always\"",
+    );
+    check(
+        &with("emit = \"asm\""),
+        "2: vm 'a': emit = \"asm\": must be \"bytecode\", \"native\" or \"viper\"",
     );
     for bad in ["-1", "256", "99999999999999999999"] {
         check(
@@ -300,9 +306,9 @@ fn files_must_exist() {
     assert!(manifest.check_files(|_| true).is_ok());
     let error = manifest.check_files(|name| name != "lib/a.py").unwrap_err();
     let message = error.in_file("images/x.toml").to_string();
-    assert_eq!(message, "images/x.toml:14: vm 'hello': \"/lib/a.py\" = \"lib/a.py\": no such file");
+    assert_eq!(message, "images/x.toml:15: vm 'hello': \"/lib/a.py\" = \"lib/a.py\": no such file");
     let message = manifest.check_files(|name| name != "vm1.bin").unwrap_err().to_string();
-    assert_eq!(message, "tinyvmm.toml:18: vm 'small': image = \"vm1.bin\": no such file");
+    assert_eq!(message, "tinyvmm.toml:19: vm 'small': image = \"vm1.bin\": no such file");
 }
 
 /// Pieces from which a hostile manifest can be made.

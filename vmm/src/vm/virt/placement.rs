@@ -108,7 +108,11 @@ mod tests {
     /// An image in one piece, `offset` bytes above the start of RAM.
     fn image(format: Format, offset: u64, size: u64) -> GuestImage<'static> {
         let address = MEMORY_BASE + offset;
-        GuestImage { format, entry: address, segments: vec![Segment { address, data: &[], size }] }
+        GuestImage {
+            format,
+            entry: address,
+            segments: vec![Segment { address, data: &[], size, executable: true }],
+        }
     }
 
     fn tree(image: &GuestImage<'_>, memory: u64) -> u64 {
