@@ -33,10 +33,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             };
             tests.extend(modes.iter().copied().map(storm));
         }
-        let across = Case { machine, smp: 2, vcpus: 3 };
-        tests.push(test(format!("storm::sgi-to-busy_across_cores_{name}"), move || {
-            across.is_fair("sgi-to-busy")
-        }));
+        tests.push(test(format!("storm::sgi-to-busy_across_cores_{name}"), move || across_cores(machine)));
         tests.push(test(format!("storm::line_{name}"), move || line(machine)));
         tests.push(test(format!("storm::gic_beside_interrupts_{name}"), move || beside_interrupts(machine)));
     }
@@ -83,18 +80,41 @@ fn victim() -> Vm {
 
 /// Lets the victim do its work, and then ends the storm at the monitor. Returns how long the work took, in microseconds.
 fn time(mut dialogue: Dialogue) -> Result<u64> {
-    let taken = dialogue.line("[victim] took ")?;
+    let taken = work(&mut dialogue)?;
+    dialogue.ends()?.ends_with(137)?;
     let taken = taken.strip_suffix(" us").and_then(|number| number.parse().ok());
+    taken.context("the victim does not tell its time")
+}
+
+fn work(dialogue: &mut Dialogue) -> Result<String> {
+    let taken = dialogue.line("[victim] took ")?;
     dialogue.types("\x01m")?.expects("monitor> ")?.types("list\r")?.expects("storm      running")?;
     dialogue.types("kill storm\r")?;
-    dialogue.ends()?.ends_with(137)?;
-    taken.context("the victim does not tell its time")
+    Ok(taken)
+}
+
+/// A vCPU that waits for its turn on one core, while another sends it SGIs from another core: whoever has the core does
+/// not pay for them. When the work is done depends on who shares the core, so what counts is the time on it.
+fn across_cores(machine: Machine) -> Result<()> {
+    let on_core = |mode: &str| {
+        let vms = [victim().affinity(&[1]), Vm::new("storm", "storm.elf").args(&["storm", mode]).vcpus(3)];
+        let mut dialogue = Dialogue::start_bundle(&counting(machine, 2), &bundle(&vms)?, "loglevel=info")?;
+        work(&mut dialogue)?;
+        let console = dialogue.ends()?;
+        let end = console
+            .output
+            .split_once("vm 'victim' ended: ")
+            .and_then(|(_, rest)| rest.split_once(" ticks on a core"));
+        let ticks = end.and_then(|(before, _)| before.rsplit_once(' ')?.1.parse().ok());
+        ticks.with_context(|| format!("no time on a core in:\n{}", console.output))
+    };
+    compare(on_core("sgi-to-busy")?, on_core("busy")?)
 }
 
 fn compare(time: u64, undisturbed: u64) -> Result<()> {
     ensure!(
         time * 100 <= undisturbed * (100 + UNFAIR_PERCENT),
-        "{time} us, which are {undisturbed} us beside a VM that computes"
+        "{time}, which are {undisturbed} beside a VM that computes"
     );
     Ok(())
 }

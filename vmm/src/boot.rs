@@ -59,7 +59,7 @@ pub unsafe fn find_device_tree(address: usize) -> &'static [u8] {
         // read, and nothing changes the tree.
         unsafe {
             let header = core::slice::from_raw_parts(start, device_tree::HEADER_SIZE);
-            if let Ok(size) = device_tree::total_size(header) {
+            if let Ok(size) = device_tree::size(header) {
                 return core::slice::from_raw_parts(start, size);
             }
         }

@@ -64,13 +64,24 @@ impl fmt::Display for Error {
     }
 }
 
-/// The size in the header of a device tree that begins with these bytes.
-pub fn total_size(header: &[u8]) -> Result<usize, Error> {
+/// How many bytes a device tree has that begins with these: up to the end of its last block, for boot loaders leave
+/// room behind that (Devicetree Specification, 5.2).
+pub fn size(header: &[u8]) -> Result<usize, Error> {
+    const TOTAL: usize = 4;
+    const RESERVATIONS: usize = 16;
+    /// Offset and size of the structure block, and of the strings.
+    const BLOCKS: [(usize, usize); 2] = [(8, 36), (12, 32)];
     if be32(header, 0) != Some(MAGIC) {
         return Err(Error::NoDeviceTree);
     }
-    let size = be32(header, 4).and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
-    if (HEADER_SIZE..=MAX_SIZE).contains(&size) { Ok(size) } else { Err(Error::NoDeviceTree) }
+    let field = |at| be32(header, at).and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
+    let total = field(TOTAL);
+    if !(HEADER_SIZE..=MAX_SIZE).contains(&total) {
+        return Err(Error::NoDeviceTree);
+    }
+    let used = BLOCKS.map(|(start, size)| field(start).saturating_add(field(size))).into_iter().max();
+    // The reservations have no size; they come first.
+    Ok(used.filter(|end| (field(RESERVATIONS)..total).contains(end)).unwrap_or(total))
 }
 
 /// A node while it is being visited, with what it inherits.
@@ -227,7 +238,7 @@ pub fn reserved(tree: &[u8]) -> Result<Vec<Range<u64>, 16>, Error> {
 
 /// Calls `visit` for every node, children before their parents.
 pub fn walk<'a>(tree: &'a [u8], mut visit: impl FnMut(&Path<'_, 'a>)) -> Result<(), Error> {
-    let size = total_size(tree)?;
+    let size = size(tree)?;
     let tree = tree.get(..size).ok_or(Error::NoDeviceTree)?;
     if !tree.as_ptr().addr().is_multiple_of(4) {
         return Err(Error::NoDeviceTree);
@@ -235,7 +246,7 @@ pub fn walk<'a>(tree: &'a [u8], mut visit: impl FnMut(&Path<'_, 'a>)) -> Result<
     // The parser reads within the slice only; these are the offsets that it takes on trust.
     let strings = offset(tree, 12)?;
     offset(tree, 8)?;
-    // SAFETY: the slice is 4-byte aligned and as long as its header says.
+    // SAFETY: the slice is 4-byte aligned and no longer than its header says.
     let parser = unsafe { DevTree::new(tree) }.map_err(|_| Error::Malformed)?;
     let mut tokens = parser.parse_iter();
     let mut nodes: Vec<Node<'a>, MAX_DEPTH> = Vec::new();
@@ -379,7 +390,7 @@ pub(crate) mod tests {
     #[test]
     fn a_tree_cut_anywhere_is_an_error() {
         let tree = board();
-        assert_eq!(total_size(&[]), Err(Error::NoDeviceTree));
+        assert_eq!(size(&[]), Err(Error::NoDeviceTree));
         for len in 0..tree.bytes().len() {
             assert!(walk(&tree.bytes()[..len], |_| {}).is_err());
         }

@@ -194,6 +194,9 @@ pub struct InterruptInterface {
     pub vmcr: u32,
     /// Priorities that are active: group 0 and 1 of a GICv3; the first one of a GICv2.
     pub active_priorities: [u32; 2],
+    /// Nothing was pending or active when it lost the core: no list register was in use, and no physical interrupt
+    /// active on its behalf.
+    pub quiet: bool,
 }
 
 impl InterruptInterface {

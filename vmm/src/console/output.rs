@@ -35,6 +35,14 @@ pub struct LineBuffer {
     bytes: Vec<u8, LINE_SIZE>,
 }
 
+impl LineBuffer {
+    /// Whether no line has been begun.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
 /// Who speaks for a VM on the console.
 #[derive(Debug, Clone, Copy)]
 pub struct Speaker<'a> {
@@ -228,7 +236,7 @@ impl<S: Sink> Output<S> {
     }
 
     fn put_unfinished(&mut self, speaker: Speaker<'_>, line: &mut LineBuffer) {
-        if line.bytes.is_empty() {
+        if line.is_empty() {
             return;
         }
         if self.open_line != OpenLine::Of(speaker.id) {

@@ -161,6 +161,14 @@ impl Pl011 {
         self.transmitted.take()
     }
 
+    /// Whether reading at this offset takes a byte, by which the interrupt line and the room for more may change; no
+    /// other read changes anything.
+    #[inline]
+    #[must_use]
+    pub const fn takes_by_read(offset: u64) -> bool {
+        offset < register::DR + 4
+    }
+
     /// Whether the receiver can take a byte.
     #[inline]
     #[must_use]
@@ -227,10 +235,12 @@ impl Pl011 {
     }
 
     /// Reads `FR`.
+    #[inline]
     fn flags(&self) -> Flags {
+        let received = self.received.len();
         let mut flags = self.modem_lines() | Flags::TRANSMIT_EMPTY;
-        flags.set(Flags::RECEIVE_EMPTY, self.received.is_empty());
-        flags.set(Flags::RECEIVE_FULL, self.received.len() >= self.capacity());
+        flags.set(Flags::RECEIVE_EMPTY, received == 0);
+        flags.set(Flags::RECEIVE_FULL, received >= self.capacity());
         flags
     }
 

@@ -134,10 +134,9 @@ impl<R: Regime, S: TableSource> PageTable<R, S> {
         while at < end {
             let to = output + (at - input);
             let level = leaf_level(at, to, end - at);
-            let entry = self.entry_for_leaf(at, level)?;
             let kind = if level == LEAF_LEVEL { TABLE_OR_PAGE } else { 0 };
-            *entry = to | bits | ACCESS_FLAG | kind | VALID;
-            at += leaf_size(level);
+            let descriptor = to | bits | ACCESS_FLAG | kind | VALID;
+            at += fill(self.entries_from(at, level)?, descriptor, leaf_size(level), end - at)?;
         }
         Ok(())
     }
@@ -168,8 +167,8 @@ impl<R: Regime, S: TableSource> PageTable<R, S> {
         None
     }
 
-    /// The invalid entry for `input` at `leaf_level`; tables on the way are made.
-    fn entry_for_leaf(&mut self, input: u64, leaf_level: u32) -> Result<&mut u64, MapError> {
+    /// The entries for `input` and what follows it in the same table at `leaf_level`; tables on the way are made.
+    fn entries_from(&mut self, input: u64, leaf_level: u32) -> Result<&mut [u64], MapError> {
         let mut table = self.root;
         for level in ROOT_LEVEL..leaf_level {
             // SAFETY: `table` is one of this address space's tables, which `&mut self` makes ours alone.
@@ -185,8 +184,7 @@ impl<R: Regime, S: TableSource> PageTable<R, S> {
             };
         }
         // SAFETY: as above.
-        let entry = unsafe { &mut table.as_mut().0[index(input, leaf_level)] };
-        if *entry & VALID != 0 { Err(MapError::Overlap) } else { Ok(entry) }
+        Ok(unsafe { &mut table.as_mut().0[index(input, leaf_level)..] })
     }
 
     fn release_below(&self, table: NonNull<Table>, level: u32) {
@@ -207,6 +205,23 @@ impl<R: Regime, S: TableSource> Drop for PageTable<R, S> {
     fn drop(&mut self) {
         self.release_below(self.root, ROOT_LEVEL);
     }
+}
+
+/// Writes leaves of `leaf_size` bytes for `size` bytes into invalid entries, as many as there are: the first is
+/// `descriptor`. Returns how many bytes they map.
+fn fill(entries: &mut [u64], descriptor: u64, leaf_size: u64, size: u64) -> Result<u64, MapError> {
+    let mut mapped = 0;
+    for entry in entries {
+        if size - mapped < leaf_size {
+            break;
+        }
+        if *entry & VALID != 0 {
+            return Err(MapError::Overlap);
+        }
+        *entry = descriptor + mapped;
+        mapped += leaf_size;
+    }
+    Ok(mapped)
 }
 
 enum Entry {

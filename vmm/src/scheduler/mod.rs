@@ -91,13 +91,21 @@ pub fn deadline(core: usize) -> Option<u64> {
 /// The rank of the first that is ready in a core's queue, once those are that are due.
 #[must_use]
 #[inline]
-pub fn ready_rank(core: usize, now: u64) -> Rank {
+pub fn ready_rank_at(core: usize, now: u64) -> Rank {
     if DEADLINES[core].load(Ordering::Relaxed) <= now {
         queue(core).wake_due(now);
     }
+    ready_rank(core)
+}
+
+/// The rank of the first that is ready in a core's queue.
+#[must_use]
+#[inline]
+pub fn ready_rank(core: usize) -> Rank {
     line(core).rank()
 }
 
+#[inline]
 fn line(core: usize) -> Line {
     Line(LINES[core].load(Ordering::SeqCst))
 }
@@ -144,31 +152,46 @@ pub fn add(mut vcpu: Box<Vcpu>) {
     send(choose(0, &vcpu), vcpu, RunQueue::push);
 }
 
-/// Puts a vCPU back that has had its turn on this core, behind its equals.
-pub fn requeue(core: usize, vcpu: Box<Vcpu>) {
-    put_back(core, vcpu, RunQueue::push);
+/// A vCPU that has had the core and is ready still.
+pub struct Former {
+    /// The vCPU.
+    pub vcpu: Box<Vcpu>,
+    /// Whether its turn was broken off: it goes on before its equals do, rather than behind them.
+    pub broken_off: bool,
 }
 
-/// Puts a vCPU back whose turn was broken off, before its equals.
-pub fn put_first(core: usize, vcpu: Box<Vcpu>) {
-    put_back(core, vcpu, RunQueue::push_first);
+impl Former {
+    /// Puts it back into the core's queue, or into one where it runs sooner. Returns the core's queue.
+    #[inline]
+    fn put_back(self, core: usize) -> LockedQueue {
+        let Self { vcpu, broken_off } = self;
+        let push = if broken_off { RunQueue::push_first } else { RunQueue::push };
+        // Nobody wants its place, so it goes on; or there is no other place.
+        let stays = cores().len() == 1 || line(core).rank() < Rank::of(vcpu.priority);
+        let target = if stays { core } else { choose(core, &vcpu) };
+        if target != core {
+            send(target, vcpu, push);
+            return queue(core);
+        }
+        let mut own = queue(core);
+        push(&mut own, vcpu);
+        own
+    }
 }
 
-fn put_back(core: usize, vcpu: Box<Vcpu>, push: fn(&mut RunQueue, Box<Vcpu>)) {
-    // Nobody wants its place, so it goes on; or there is no other place.
-    if cores().len() == 1 || line(core).rank() < Rank::of(vcpu.priority) {
-        return push(&mut queue(core), vcpu);
-    }
-    match choose(core, &vcpu) {
-        target if target == core => push(&mut queue(core), vcpu),
-        target => send(target, vcpu, push),
-    }
+/// Puts a vCPU back that has had the core.
+pub fn put_back(core: usize, former: Former) {
+    drop(former.put_back(core));
 }
 
 /// The vCPU that this core runs next, from now on: its own first one, or else one that is more urgent and waits
-/// elsewhere.
-pub fn next(core: usize, now: u64) -> Option<Box<Vcpu>> {
-    let mut own = queue(core);
+/// elsewhere. The `former` one may be it again.
+#[inline]
+pub fn next(core: usize, now: u64, former: Option<Former>) -> Option<Box<Vcpu>> {
+    let mut own = match former {
+        Some(former) => former.put_back(core),
+        None => queue(core),
+    };
     own.wake_due(now);
     let rank = own.line().rank();
     if others(core).any(|other| line(other).rank() > rank) {
@@ -203,10 +226,14 @@ fn steal(thief: usize, above: Rank) -> Option<Box<Vcpu>> {
 }
 
 /// Sends what is ready here to cores that run something of lower priority.
+#[inline]
 pub fn spread(core: usize) {
-    if cores().len() == 1 {
-        return;
+    if cores().len() > 1 && line(core) != Line::EMPTY {
+        spread_from(core);
     }
+}
+
+fn spread_from(core: usize) {
     while line(core) != Line::EMPTY {
         let mut own = queue(core);
         let Some(first) = own.first() else { return };

@@ -83,6 +83,9 @@ impl Vm {
         let Some(devices) = &self.board.devices else { return (0, VcpuSet::EMPTY) };
         let mut devices = devices.lock();
         let uart = &mut devices.uart;
+        if written.is_none() && !Pl011::takes_by_read(offset) {
+            return (uart.read(offset, width), VcpuSet::EMPTY);
+        }
         let before = uart.interrupt_level();
         let value = transfer(uart, offset, width, written);
         let sent = uart.take_transmitted();

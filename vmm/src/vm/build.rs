@@ -262,21 +262,15 @@ impl<'a> Builder<'a> {
         rom: Option<&Rom>,
     ) -> Result<SharedBlock, Reason> {
         let mut block = FrameBlock::zeroed(self.frames, PAGE_SIZE)?;
-        let (args, args_length) = argument_strings(arguments);
-        let page = InfoPage {
-            abi_version: ABI_VERSION,
-            vcpu_count: config.vcpus,
-            ram_size: config.memory,
-            console_flags: 0,
-            arg_count: u32::try_from(arguments.len()).unwrap_or(0),
-            rom_address: rom.map_or(0, |_| ROM_BASE),
-            rom_length: rom.map_or(0, |rom| rom.length),
-            args_length,
-            reserved: [0; 3],
-            args,
-        };
-        // SAFETY: the block is a page, aligned as a page and used by nothing else.
-        unsafe { block.as_mut_slice().as_mut_ptr().cast::<InfoPage>().write(page) };
+        // SAFETY: the block is a page, aligned as a page and used by nothing else. All zeros are an info page.
+        let page = unsafe { &mut *block.as_mut_slice().as_mut_ptr().cast::<InfoPage>() };
+        page.abi_version = ABI_VERSION;
+        page.vcpu_count = config.vcpus;
+        page.ram_size = config.memory;
+        page.arg_count = u32::try_from(arguments.len()).unwrap_or(0);
+        page.rom_address = rom.map_or(0, |_| ROM_BASE);
+        page.rom_length = rom.map_or(0, |rom| rom.length);
+        page.args_length = put_arguments(&mut page.args, arguments);
         Ok(Arc::new(block))
     }
 }
@@ -288,10 +282,9 @@ fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
     a.files.len() == b.files.len() && names(a) == names(b)
 }
 
-/// The argument strings one after another, each with its NUL, and their length. It has been checked
-/// that they fit.
-fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
-    let mut bytes = [0; ARGS_SIZE];
+/// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. It has
+/// been checked that they fit.
+fn put_arguments(bytes: &mut [u8; ARGS_SIZE], args: &[String]) -> u32 {
     let mut length = 0;
     for arg in args {
         if let Some(room) = bytes.get_mut(length..length + arg.len()) {
@@ -299,7 +292,7 @@ fn argument_strings(args: &[String]) -> ([u8; ARGS_SIZE], u32) {
         }
         length += arg.len() + 1;
     }
-    (bytes, u32::try_from(length).unwrap_or(0))
+    u32::try_from(length).unwrap_or(0)
 }
 
 fn map_blocks(

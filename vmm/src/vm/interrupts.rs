@@ -33,6 +33,8 @@ pub(super) struct Interrupts<'a> {
     timer: gic::IntId,
     /// What is in the list registers, and what found no room there.
     fill: Fill,
+    /// Whether the timer's physical interrupt may be active on behalf of the vCPU.
+    timer_active: bool,
 }
 
 impl<'a> Interrupts<'a> {
@@ -40,28 +42,34 @@ impl<'a> Interrupts<'a> {
     pub(super) fn new(vm: &'a Vm, vcpu: u8, timer: gic::IntId) -> Self {
         let hardware = Interface::get();
         let (vcpu, room) = (usize::from(vcpu), hardware.list_registers());
-        Self { vm, vcpu, hardware, room, timer, fill: Fill::default() }
+        Self { vm, vcpu, hardware, room, timer, fill: Fill::default(), timer_active: false }
     }
 
     /// Gives the hardware to the vCPU.
     pub(super) fn load(&mut self, state: &InterruptInterface) {
         self.hardware.start(state);
         self.vm.links[self.vcpu].set_loaded(true);
-        let _ = self.vm.links[self.vcpu].take_stale();
-        let vgic = self.vm.vgic.lock();
-        if vgic.is_quiet(self.vcpu) {
+        // Whoever changes something for a vCPU says so.
+        if !self.vm.links[self.vcpu].take_stale() && state.quiet {
             return;
         }
+        let vgic = self.vm.vgic.lock();
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
             gic::set_active(self.timer, true);
+            self.timer_active = true;
         }
         self.refresh(vgic, VcpuSet::EMPTY);
     }
 
     /// Takes the hardware away again.
     pub(super) fn unload(&mut self, state: &mut InterruptInterface) {
+        state.quiet = self.fill == Fill::default() && !self.timer_active;
+        if state.quiet {
+            self.vm.links[self.vcpu].set_loaded(false);
+            return self.hardware.save(state);
+        }
         let mut vgic = self.vm.vgic.lock();
-        let changed = self.take_back(&mut vgic);
+        let changed = self.drain(&mut vgic);
         self.vm.links[self.vcpu].set_loaded(false);
         if vgic.hardware_in_flight(self.vcpu, TIMER_INTID) {
             if !timer::guest_is_due() {
@@ -72,7 +80,6 @@ impl<'a> Interrupts<'a> {
             gic::set_active(self.timer, false);
         }
         drop(vgic);
-        self.hardware.write_list_registers(&[0; MAX_LIST_REGISTERS][..self.fill.used]);
         self.hardware.save(state);
         notify(self.vm, self.others(changed));
     }
@@ -100,6 +107,17 @@ impl<'a> Interrupts<'a> {
             self.hardware.request_maintenance(self.fill);
         }
         notify(self.vm, self.others(changed));
+    }
+
+    /// Takes everything out of the list registers. Returns the vCPUs that must look.
+    fn drain(&mut self, vgic: &mut Vgic) -> VcpuSet {
+        let changed = self.take_back(vgic);
+        let before = core::mem::take(&mut self.fill);
+        self.hardware.write_list_registers(&[0; MAX_LIST_REGISTERS][..before.used]);
+        if before.more() {
+            self.hardware.request_maintenance(self.fill);
+        }
+        changed
     }
 
     /// Tells the controller what became of the interrupts in the list registers. Returns the vCPUs that must
@@ -130,19 +148,25 @@ impl<'a> Interrupts<'a> {
         }
     }
 
-    /// Whether an interrupt is there that ends a `WFI`.
-    pub(super) fn is_pending(&mut self, state: &mut InterruptInterface) -> bool {
-        if self.fill.used > 0 {
+    /// Whether an interrupt is there that ends a `WFI`. If not, the list registers are free.
+    pub(super) fn end_wait(&mut self, state: &mut InterruptInterface) -> bool {
+        state.vmcr = self.hardware.controls();
+        let mut vgic = self.vm.vgic.lock();
+        let changed = self.drain(&mut vgic);
+        if vgic.is_deliverable(self.vcpu, state.priority_mask()) {
+            self.refresh(vgic, changed);
             return true;
         }
-        state.vmcr = self.hardware.controls();
-        self.vm.vgic.lock().is_deliverable(self.vcpu, state.priority_mask())
+        drop(vgic);
+        notify(self.vm, self.others(changed));
+        false
     }
 
     /// The vCPU's virtual timer has raised its physical interrupt, which stays active until the guest ends it.
     pub(super) fn timer_fired(&mut self) {
         let mut vgic = self.vm.vgic.lock();
         let changed = vgic.inject_hardware(self.vcpu, TIMER_INTID, self.timer);
+        self.timer_active = true;
         self.settle(vgic, changed);
     }
 

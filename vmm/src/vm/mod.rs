@@ -260,7 +260,10 @@ impl Vm {
 
     /// Shows an unfinished line.
     pub fn flush(&self) {
-        console::flush(self.speaker(), &mut self.console.line.lock());
+        let mut line = self.console.line.lock();
+        if !line.is_empty() {
+            console::flush(self.speaker(), &mut line);
+        }
     }
 
     /// Ends the VM: each of its vCPUs stops the next time it comes to the hypervisor.

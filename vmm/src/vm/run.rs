@@ -12,7 +12,7 @@ use crate::{
     devices::access::{Direction, MmioAccess},
     hypercall::{self, Flow, psci::Action},
     memory::vmid::VmidAllocator,
-    scheduler::{self, Rank},
+    scheduler::{self, Former, Rank},
 };
 use alloc::boxed::Box;
 
@@ -46,12 +46,15 @@ pub fn run_core(interrupts: Interrupts) -> ! {
         fleet::receive();
     }
     let core = Core { index: cpu::core_index(), interrupts, quantum: timer::frequency() * QUANTUM_MS / 1000 };
+    let mut former = None;
     loop {
         if core.has_chores() {
+            // What it sees to may concern a vCPU in any queue.
+            former.take().into_iter().for_each(|former| scheduler::put_back(core.index, former));
             fleet::tend();
         }
-        match scheduler::next(core.index, timer::now()) {
-            Some(vcpu) => core.run(vcpu),
+        match scheduler::next(core.index, timer::now(), former.take()) {
+            Some(vcpu) => former = core.run(vcpu),
             None => core.sleep(),
         }
     }
@@ -99,12 +102,15 @@ impl Core {
     }
 
     /// When something is due that no interrupt tells.
+    #[inline]
     fn deadline(&self) -> Option<u64> {
         let chores = if self.index == HOUSEKEEPER { fleet::due() } else { None };
         scheduler::earlier(scheduler::deadline(self.index), chores)
     }
 
-    fn run(&self, mut vcpu: Box<Vcpu>) {
+    /// Gives a vCPU a turn. Returns it if it is ready still.
+    #[inline]
+    fn run(&self, mut vcpu: Box<Vcpu>) -> Option<Former> {
         let turn = match (vcpu.vm.ending(), vcpu.vm.control.is_paused()) {
             (Some(_), _) => Turn::End,
             // Whoever lets it go on wakes it.
@@ -116,8 +122,8 @@ impl Core {
                 vcpu.vm.flush();
                 scheduler::queue(self.index).park(vcpu, deadline);
             }
-            Turn::Yield => scheduler::requeue(self.index, vcpu),
-            Turn::Interrupted => scheduler::put_first(self.index, vcpu),
+            Turn::Yield => return Some(Former { vcpu, broken_off: false }),
+            Turn::Interrupted => return Some(Former { vcpu, broken_off: true }),
             Turn::Off => switch_off(vcpu),
             Turn::End => end(vcpu),
             Turn::Crash => {
@@ -126,6 +132,7 @@ impl Core {
                 end(vcpu);
             }
         }
+        None
     }
 
     fn run_turn(&self, vcpu: &mut Vcpu) -> Turn {
@@ -137,7 +144,7 @@ impl Core {
         let link = &vcpu.vm.links[usize::from(vcpu.index)];
         let end = now.saturating_add(if vcpu.turn_left > 0 { vcpu.turn_left } else { self.quantum });
         let turn = RunningTurn { core: self, link, rank: Rank::of(vcpu.priority), end };
-        turn.set_alarm(scheduler::ready_rank(self.index, now));
+        turn.set_alarm(scheduler::ready_rank(self.index));
         link.usage.begin(&mut vcpu.usage, vcpu.ready_since, now);
         let mut guest = Guest {
             vm: &vcpu.vm,
@@ -216,7 +223,7 @@ impl RunningTurn<'_> {
             return Some(Turn::Interrupted);
         }
         let now = timer::now();
-        let ready = scheduler::ready_rank(self.core.index, now);
+        let ready = scheduler::ready_rank_at(self.core.index, now);
         if ready > self.rank {
             return Some(Turn::Interrupted);
         }
@@ -232,6 +239,7 @@ impl RunningTurn<'_> {
     }
 
     /// Comes back when the turn is over or someone else is due. A vCPU that runs alone is left in peace.
+    #[inline]
     fn set_alarm(&self, ready: Rank) {
         let end = (ready == self.rank).then_some(self.end);
         timer::set_alarm(scheduler::earlier(end, self.core.deadline()));
@@ -378,8 +386,7 @@ impl Guest<'_> {
 
     /// `WFI`: until an interrupt is there, whether it is masked or not.
     fn wait(&mut self) -> Option<Turn> {
-        self.interrupts.synchronise();
-        if self.interrupts.is_pending(self.vcpu.interface()) {
+        if self.interrupts.end_wait(self.vcpu.interface()) {
             return None;
         }
         Some(Turn::Wait(scheduler::earlier(self.vcpu.timer_deadline(), self.vm.next_device_event())))

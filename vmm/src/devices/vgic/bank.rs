@@ -219,11 +219,6 @@ impl Bank {
         self.released |= over;
     }
 
-    /// Whether there is a physical interrupt to be deactivated.
-    pub(super) const fn has_released(&self) -> bool {
-        self.released != 0
-    }
-
     /// A physical interrupt to be deactivated.
     #[inline]
     pub(super) fn take_released(&mut self) -> Option<u16> {

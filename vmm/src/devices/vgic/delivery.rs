@@ -144,14 +144,6 @@ impl Vgic {
         Fill { used, pending_left: pending_left != 0, active_left: active_left != 0 }
     }
 
-    /// Whether there is nothing that this vCPU has to know of, and no physical interrupt to deactivate: nothing to
-    /// [fill](Self::fill) into list registers that are free.
-    #[must_use]
-    #[inline]
-    pub fn is_quiet(&self, vcpu: usize) -> bool {
-        self.wanted(vcpu).any() == 0 && !self.private[vcpu].bank.has_released() && !self.shared.has_released()
-    }
-
     /// What this vCPU has to know of.
     #[inline]
     fn wanted(&self, vcpu: usize) -> Wanted {

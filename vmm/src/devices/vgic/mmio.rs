@@ -64,7 +64,7 @@ impl Vgic {
     }
 
     fn redistributor(&self, vcpu: usize) -> &'static [Entry] {
-        let is_there = self.version == Version::V3 && vcpu < self.vcpus;
+        let is_there = self.version == Version::V3 && vcpu < self.private.len();
         if is_there { &REDISTRIBUTOR } else { &[] }
     }
 
@@ -158,7 +158,7 @@ impl Vgic {
     }
 
     fn redistributor_type(&self, vcpu: usize) -> u64 {
-        let last = vcpu + 1 == self.vcpus;
+        let last = vcpu + 1 == self.private.len();
         let number = u64::from(VcpuSet::one(vcpu).bits().trailing_zeros());
         number << 32 | number << 8 | u64::from(last) << 4
     }
@@ -229,7 +229,7 @@ impl Vgic {
     /// `GICD_ITARGETSR`, of which there is nothing when there is but one vCPU (IHI 0048B, 4.3.12).
     fn targets(&self, vcpu: usize, n: usize) -> u8 {
         match n.checked_sub(PRIVATE) {
-            _ if self.vcpus == 1 => 0,
+            _ if self.private.len() == 1 => 0,
             None => VcpuSet::one(vcpu).bits(),
             Some(spi) => low_byte(u64::from(self.route[spi])),
         }
@@ -237,7 +237,9 @@ impl Vgic {
 
     fn set_targets(&mut self, n: usize, targets: u8) -> VcpuSet {
         match n.checked_sub(PRIVATE) {
-            Some(spi) if self.vcpus > 1 => self.set_route(spi, u32::from(targets & self.all().bits())),
+            Some(spi) if self.private.len() > 1 => {
+                self.set_route(spi, u32::from(targets & self.all().bits()))
+            }
             _ => VcpuSet::EMPTY,
         }
     }
@@ -262,10 +264,10 @@ impl Vgic {
     fn target(&self, spi: usize) -> Option<usize> {
         let route = self.route[spi];
         match self.version {
-            Version::V2 if self.vcpus == 1 => Some(0),
+            Version::V2 if self.private.len() == 1 => Some(0),
             Version::V2 => bits(u64::from(route)).next(),
             Version::V3 if route & ROUTING_MODE != 0 => Some(0),
-            Version::V3 => Some(index(route)).filter(|vcpu| *vcpu < self.vcpus),
+            Version::V3 => Some(index(route)).filter(|vcpu| *vcpu < self.private.len()),
         }
     }
 }

@@ -43,6 +43,7 @@ mod sources;
 mod tests;
 mod vcpu_set;
 
+use alloc::{boxed::Box, vec};
 use bank::Bank;
 use core::ops::Range;
 pub use delivery::Fill;
@@ -78,8 +79,8 @@ pub enum Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vgic {
     version: Version,
-    vcpus: usize,
-    private: [Private; MAX_VCPUS],
+    /// One for each vCPU.
+    private: Box<[Private]>,
     /// SPIs.
     shared: Bank,
     /// `GICD_ITARGETSR` or `GICD_IROUTER` of each SPI.
@@ -156,8 +157,7 @@ impl Vgic {
         assert!((1..=MAX_VCPUS).contains(&vcpus), "a VM cannot have {vcpus} vCPUs");
         let mut vgic = Self {
             version,
-            vcpus,
-            private: [Private::NEW; MAX_VCPUS],
+            private: vec![Private::NEW; vcpus].into_boxed_slice(),
             shared: Bank::new(0),
             route: [0; SPIS as usize],
         };
@@ -172,7 +172,7 @@ impl Vgic {
     }
 
     fn all(&self) -> VcpuSet {
-        VcpuSet::first(self.vcpus)
+        VcpuSet::first(self.private.len())
     }
 
     fn bank(&self, vcpu: usize, scope: Scope) -> &Bank {
