@@ -78,7 +78,9 @@ fn one_after_another() -> Result<()> {
     }
     dialogue.types("\x012\r\x01mkill again\r")?;
     let console = dialogue.ends()?;
-    leaks_nothing(console.shows("[waits] kept\n")?)?.ends_with(0).map(drop)
+    leaks_nothing(console.shows("[waits] kept\n")?)?;
+    // It was killed between two runs, or in one.
+    console.check(matches!(console.code, 0 | 137), "another exit code").map(drop)
 }
 
 /// Each finds its memory zeroed, fills all of it, and finds it as it was left after the others did the same.

@@ -283,8 +283,8 @@ fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
     a.files.len() == b.files.len() && names(a) == names(b)
 }
 
-/// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. It
-/// has been checked that they fit.
+/// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. It has
+/// been checked that they fit.
 fn put_arguments(bytes: &mut [u8; ARGS_SIZE], args: &[String]) -> u32 {
     let mut length = 0;
     for arg in args {

@@ -145,7 +145,7 @@ impl Core {
         let end = now.saturating_add(if vcpu.turn_left > 0 { vcpu.turn_left } else { self.quantum });
         let turn = RunningTurn { core: self, link, rank: Rank::of(vcpu.priority), end };
         turn.set_alarm(scheduler::ready_rank(self.index));
-        link.usage.begin(&mut vcpu.usage, vcpu.ready_since, now);
+        link.usage.begin(vcpu.ready_since, now);
         let mut guest = Guest {
             vm: &vcpu.vm,
             index: usize::from(vcpu.index),
