@@ -65,12 +65,7 @@ const REPLACED: &str = "emitndebug.c";
 const INCLUDED: &str = "vm.c";
 
 /// The file systems of upstream for block devices.
-const LIBRARIES: &[&str] = &[
-    "oofatfs/ff",
-    "oofatfs/ffunicode",
-    "littlefs/lfs2",
-    "littlefs/lfs2_util",
-];
+const LIBRARIES: &[&str] = &["oofatfs/ff", "oofatfs/ffunicode", "littlefs/lfs2", "littlefs/lfs2_util"];
 
 /// Runs on every core of the boards. The interpreter is compiled for speed in all profiles, at last by the linker,
 /// which sees all of it. Not `-ffreestanding`: with it clang 14 makes calls of what it could inline.

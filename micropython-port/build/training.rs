@@ -129,7 +129,8 @@ fn key(program: &Program, scripts: &[PathBuf]) -> Result<String> {
 
 fn train(program: &Program, scripts: &[PathBuf]) -> Result<PathBuf> {
     let trainee = program.build.join("trainee");
-    compile::executable(program, &trainee, LINK).context("install clang's profiling library (Debian: libclang-rt-dev)")?;
+    compile::executable(program, &trainee, LINK)
+        .context("install clang's profiling library (Debian: libclang-rt-dev)")?;
     let counts = program.build.join("counts.profraw");
     output_of(Command::new(&trainee).args(scripts).env("LLVM_PROFILE_FILE", &counts))?;
     let profile = program.build.join("counts.profdata");
