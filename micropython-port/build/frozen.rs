@@ -14,6 +14,9 @@ use crate::upstream::{Upstream, output_of};
 /// has to fit. The generated C has an `#error` for the case that they differ.
 const MPZ_DIGIT_BITS: u32 = 32;
 
+/// The C source that holds the modules.
+pub(crate) const FROZEN: &str = "frozen_content.c";
+
 /// Flags of the host's compiler for `mpy-cross`.
 const FLAGS: &[&str] = &["-std=gnu99", "-O1", "-DNDEBUG", "-DMICROPY_GCREGS_SETJMP=1"];
 
@@ -38,7 +41,7 @@ pub(crate) fn mpy_cross(upstream: &Upstream, build: &Path) -> Result<PathBuf> {
 /// Compiles the modules and returns the C source that holds them.
 pub(crate) fn content(port: &Program, mpy_cross: &Path) -> Result<PathBuf> {
     let port_dir = env::var("CARGO_MANIFEST_DIR")?;
-    let content = port.path("frozen_content.c");
+    let content = port.path(FROZEN);
     // Upstream's script looks at the modules only; the file depends on the interned strings as well.
     if content.exists() {
         fs::remove_file(&content).with_context(|| format!("cannot remove {}", content.display()))?;

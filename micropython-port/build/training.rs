@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::compile;
+use crate::frozen::FROZEN;
 use crate::port;
 use crate::program::{COMPILER, Program, SMALL_PROLOGUES, flags};
 use crate::upstream::output_of;
@@ -114,15 +115,20 @@ fn python_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Identifies all that the counts depend on, wherever it lies.
+/// Identifies all that the counts depend on, wherever it lies. What is generated, and tells its place, comes from the rest.
 fn key(program: &Program, scripts: &[PathBuf]) -> Result<String> {
+    let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let mut files: Vec<PathBuf> =
+        program.sources.iter().filter(|source| !source.ends_with(FROZEN)).cloned().collect();
+    files.extend(["src/mpconfigport.h", "src/quick.h", "manifest.py"].map(|file| port.join(file)));
+    files.extend(python_files(&port.join("modules"))?);
+    files.extend(python_files(&program.upstream.path("extmod/asyncio"))?);
+    files.extend_from_slice(scripts);
     let mut hash = Sha256::new();
     hash.update(output_of(Command::new(COMPILER).arg("--version"))?);
     program.flags.iter().filter(|flag| !flag.starts_with("-I")).for_each(|flag| hash.update(flag));
-    let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let headers = ["src/mpconfigport.h", "src/quick.h"].map(|header| port.join(header));
-    for file in program.sources.iter().chain(scripts).chain(&headers) {
-        hash.update(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    for file in files {
+        hash.update(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
     }
     Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
