@@ -65,7 +65,14 @@ const REPLACED: &str = "emitndebug.c";
 const INCLUDED: &str = "vm.c";
 
 /// The file systems of upstream for block devices.
-const LIBRARIES: &[&str] = &["oofatfs/ff", "oofatfs/ffunicode", "littlefs/lfs2", "littlefs/lfs2_util"];
+const LIBRARIES: &[&str] = &[
+    "oofatfs/ff",
+    "oofatfs/ffunicode",
+    "littlefs/lfs1",
+    "littlefs/lfs1_util",
+    "littlefs/lfs2",
+    "littlefs/lfs2_util",
+];
 
 /// Runs on every core of the boards. The interpreter is compiled for speed in all profiles, at last by the linker,
 /// which sees all of it. Not `-ffreestanding`: with it clang 14 makes calls of what it could inline.
@@ -89,6 +96,11 @@ const MEANING: &[&str] = &[
     "-fno-math-errno",
     "-DNDEBUG",
     // What upstream's makefiles tell the file systems.
+    "-DLFS1_NO_MALLOC",
+    "-DLFS1_NO_DEBUG",
+    "-DLFS1_NO_WARN",
+    "-DLFS1_NO_ERROR",
+    "-DLFS1_NO_ASSERT",
     "-DLFS2_NO_MALLOC",
     "-DLFS2_NO_DEBUG",
     "-DLFS2_NO_WARN",

@@ -66,6 +66,7 @@ void port_after_exec(void *exception);
 // Files.
 #define MICROPY_VFS (1)
 #define MICROPY_VFS_FAT (1)
+#define MICROPY_VFS_LFS1 (1)
 #define MICROPY_VFS_LFS2 (1)
 #define MICROPY_FATFS_ENABLE_LFN (1)
 #define MICROPY_FATFS_RPATH (2)
