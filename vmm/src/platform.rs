@@ -163,6 +163,24 @@ impl<'a> Platform<'a> {
         Ok(platform)
     }
 
+    /// What a board is taken to have that came without a usable device tree, by its processor's `MIDR_EL1` and by where
+    /// the image is: the UARTs of a Raspberry Pi 4, to complain on, and its power manager (BCM2711 ARM Peripherals, 1.2,
+    /// "low peripheral mode"). No other board is known that has a Cortex-A72 and RAM below 1 GiB, but no tree.
+    #[must_use]
+    pub fn guess(midr: u64, image: u64) -> Self {
+        /// Arm's Cortex-A72, without variant and revision.
+        const CORTEX_A72: u64 = 0x410f_d080;
+        if midr & 0xff0f_fff0 != CORTEX_A72 || image >= 1 << 30 {
+            return Self::default();
+        }
+        Self {
+            uart: Some(Uart { registers: 0xfe20_1000..0xfe20_1200, interrupt: None, clock: None }),
+            mini_uart: Some(0xfe21_5040..0xfe21_5080),
+            power_manager: Some(0xfe10_0000..0xfe10_0114),
+            ..Self::default()
+        }
+    }
+
     /// The parts that no board does without.
     pub fn required(&self) -> Result<Required<'_>, Missing> {
         if self.uart.is_none() {
@@ -419,6 +437,15 @@ mod tests {
         };
         let gic = Gic { distributor: 0x800_0000..0x801_0000, cpus, maintenance: Some(25) };
         assert_eq!(platform.gic, Some(gic));
+    }
+
+    #[test]
+    fn guesses_nothing_about_other_boards() {
+        let [cortex_a72, cortex_a53] = [0x410f_d083, 0x410f_d034];
+        let uart = |midr, image| Platform::guess(midr, image).uart.map(|uart| uart.registers.start);
+        assert_eq!(uart(cortex_a72, 0x20_0000), Some(0xfe20_1000));
+        assert_eq!(uart(cortex_a72, 0x4020_0000), None);
+        assert_eq!(uart(cortex_a53, 0x20_0000), None);
     }
 
     #[test]
