@@ -197,6 +197,11 @@ pub(crate) fn counting(machine: Machine, smp: u8) -> Board {
     Board { extra, ..Board::of(machine, smp) }
 }
 
+/// Those of these numbers of cores that a board can have.
+pub(crate) fn cores(machine: Machine, numbers: &[u8]) -> Vec<u8> {
+    numbers.iter().copied().filter(|smp| Board::of(machine, *smp).smp == *smp).collect()
+}
+
 /// What `cargo xtask test` has built.
 pub(crate) fn products() -> Result<Products> {
     Products::of(Profile::Release)
