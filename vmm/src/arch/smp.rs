@@ -171,7 +171,7 @@ fn release_from_spin(release: u64, entry: u64) -> bool {
         return false;
     }
     let release: *mut u64 = core::ptr::with_exposed_provenance_mut(usize::try_from(release).unwrap_or(0));
-    // SAFETY: mapped as data, aligned, and kept from the frame allocator: the device tree reserves it.
+    // SAFETY: mapped as data, aligned, and kept from the frame allocator.
     unsafe {
         release.write_volatile(entry);
         asm!("dc civac, {}", "dsb sy", "sev", in(reg) release, options(nostack));
