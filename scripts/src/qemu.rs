@@ -1,7 +1,10 @@
 //! The QEMU command that boots a bundle.
 
 use crate::failure::Failure;
+use crate::raspberry_pi;
+use crate::setup::Scope;
 use crate::size::Size;
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,16 +35,25 @@ impl Machine {
     }
 
     /// The value of `-machine`. The board must have EL2, which `virt` leaves out by default.
-    fn argument(self) -> Result<&'static str, Failure> {
+    fn argument(self) -> &'static str {
         match self {
-            Self::Virt => Ok("virt,virtualization=on,gic-version=3"),
-            Self::VirtGicv2 => Ok("virt,virtualization=on,gic-version=2"),
-            Self::Raspi4b => {
-                Err(Failure::bad_input("--machine raspi4b is not supported yet: use virt or virt-gicv2"))
-            }
+            Self::Virt => "virt,virtualization=on,gic-version=3",
+            Self::VirtGicv2 => "virt,virtualization=on,gic-version=2",
+            Self::Raspi4b => "raspi4b",
+        }
+    }
+
+    /// What must be there to run on it.
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::Virt | Self::VirtGicv2 => Scope::Programs,
+            Self::Raspi4b => Scope::RaspberryPi,
         }
     }
 }
+
+/// What QEMU's Raspberry Pi 4 has, as it cannot be changed.
+const RASPI4B: (Cpu, u8, Size) = (Cpu::CortexA72, 4, Size::mib(2048));
 
 /// A processor that QEMU emulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,10 +84,15 @@ pub struct Board {
     #[arg(long, value_enum, default_value = "cortex-a72")]
     pub cpu: Cpu,
     /// Number of cores
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=8))]
+    #[arg(long, value_name = "N", default_value = "1", default_value_if("machine", "raspi4b", "4"), value_parser = clap::value_parser!(u8).range(1..=8))]
     pub smp: u8,
     /// Memory of the board
-    #[arg(long = "mem", value_name = "SIZE", default_value = "1GiB")]
+    #[arg(
+        long = "mem",
+        value_name = "SIZE",
+        default_value = "1GiB",
+        default_value_if("machine", "raspi4b", "2GiB")
+    )]
     pub memory: Size,
     /// One more argument for QEMU, as in --qemu-arg=-d --qemu-arg=int; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
@@ -95,12 +112,32 @@ impl Default for Board {
 }
 
 impl Board {
+    /// A board of this kind with `smp` cores, or as many as all of the kind have.
+    pub fn of(machine: Machine, smp: u8) -> Self {
+        match (machine, RASPI4B) {
+            (Machine::Raspi4b, (cpu, smp, memory)) => Self { machine, cpu, smp, memory, ..Self::default() },
+            _ => Self { machine, smp, ..Self::default() },
+        }
+    }
+
+    /// Refuses a board that there is not.
+    fn check(&self) -> Result<(), Failure> {
+        let given = (self.cpu, self.smp, self.memory);
+        if self.machine == Machine::Raspi4b && given != RASPI4B {
+            return Err(Failure::bad_input(
+                "--machine raspi4b has a cortex-a72 with 4 cores, and in QEMU 2 GiB: leave --cpu, --smp and --mem out",
+            ));
+        }
+        Ok(())
+    }
+
     /// The command that boots the flat image `hypervisor` with `bundle`, its serial port on standard input and output.
     ///
     /// Semihosting stays off: QEMU would serve it to guests as well, behind the hypervisor's back.
-    pub fn command(&self, hypervisor: &Path, bundle: &Path, bootargs: &str) -> Result<Command, Failure> {
+    pub fn command(&self, hypervisor: &Path, bundle: &Path, bootargs: &str) -> Result<Command> {
+        self.check()?;
         let mut command = Command::new(PROGRAM);
-        command.args(["-machine", self.machine.argument()?, "-cpu", self.cpu.name()]);
+        command.args(["-machine", self.machine.argument(), "-cpu", self.cpu.name()]);
         command.args(["-smp", &self.smp.to_string(), "-m", &self.memory.for_qemu()]);
         command.args([
             "-nic",
@@ -114,6 +151,9 @@ impl Board {
             "-no-reboot",
         ]);
         command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(bundle);
+        if self.machine == Machine::Raspi4b {
+            command.arg("-dtb").arg(raspberry_pi::device_tree()?);
+        }
         if !bootargs.is_empty() {
             command.args(["-append", bootargs]);
         }
@@ -159,6 +199,16 @@ mod tests {
         let board = Board { extra: vec!["-d".into(), "int".into()], ..Board::default() };
         let line = line(&board, "loglevel=info console=24x80");
         assert!(line.ends_with("-append 'loglevel=info console=24x80' -d int"), "{line}");
+    }
+
+    #[test]
+    fn a_raspberry_pi_is_what_it_is() {
+        let line = line(&Board::of(Machine::Raspi4b, 1), "");
+        assert!(line.contains("-machine raspi4b -cpu cortex-a72 -smp 4 -m 2G "), "{line}");
+        assert!(line.contains(" -dtb "), "{line}");
+        let other = Board { cpu: Cpu::Max, ..Board::of(Machine::Raspi4b, 4) };
+        let error = other.command(Path::new("a"), Path::new("b"), "").unwrap_err().to_string();
+        assert!(error.contains("cortex-a72 with 4 cores"), "{error}");
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Run {
         }
         // A wrong board is to be told before anything is installed or built.
         self.command(&products, Path::new(""))?;
-        setup::ensure(setup::Scope::Programs)?;
+        setup::ensure(self.board.machine.scope())?;
         build::build(profile, build::Scope::Images)?;
         if self.program.is_empty() && self.is_typed() {
             eprintln!("{}", terminal::HELP);
@@ -143,7 +143,7 @@ impl Run {
         }
     }
 
-    fn command(&self, products: &Products, bundle: &Path) -> Result<Command, Failure> {
+    fn command(&self, products: &Products, bundle: &Path) -> Result<Command> {
         self.board.command(&products.hypervisor(), bundle, &self.bootargs())
     }
 

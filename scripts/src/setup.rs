@@ -3,8 +3,8 @@
 use crate::apt::{Distribution, Rights};
 use crate::failure::{Failure, MISSING_TOOLS};
 use crate::toolchain::{Pinned, Toolchain};
-use crate::tools::{TEST_TOOLS, TOOLS, Tool};
-use crate::{progress, python, upstream};
+use crate::tools::{DEVICE_TREE_TOOLS, TEST_TOOLS, TOOLS, Tool};
+use crate::{progress, python, raspberry_pi, upstream};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ pub struct Setup {
 
 const AFTER_HELP: &str = "\
 Programs are installed with apt, where it is there and root or sudo may use it; Rust's parts with rustup;
-MicroPython's source goes to ~/.cache/tinyvmm, and so do the Python packages that tests use (fetched with pip). Suites that the machine does not use (Debian 12 has too old a QEMU) are
+MicroPython's source and the Raspberry Pi's device tree go to ~/.cache/tinyvmm, and so do the Python packages that tests use (fetched with pip). Suites that the machine does not use (Debian 12 has too old a QEMU) are
 read by an apt with a state of its own: the machine's configuration stays as it is. Where nothing may be installed, the
 commands to run are printed. `build`, `run`, `test` and `bench` do the same by themselves.
 
@@ -59,7 +59,9 @@ impl Setup {
 pub enum Scope {
     /// Building and running.
     Programs,
-    /// Tests as well.
+    /// Running on a Raspberry Pi 4 as well.
+    RaspberryPi,
+    /// Tests as well, on all boards.
     Tests,
 }
 
@@ -88,6 +90,7 @@ enum Kind {
     Target(String),
     Component(String),
     Micropython,
+    DeviceTree,
 }
 
 impl Need {
@@ -95,7 +98,8 @@ impl Need {
         let toolchain = Toolchain::find()?;
         let pinned = Pinned::read()?;
         let for_tests = TEST_TOOLS.iter().filter(|_| scope == Scope::Tests);
-        let mut needs: Vec<Self> = TOOLS.iter().chain(for_tests).map(Self::program).collect();
+        let for_tree = DEVICE_TREE_TOOLS.iter().filter(|_| scope != Scope::Programs);
+        let mut needs: Vec<Self> = TOOLS.iter().chain(for_tree).chain(for_tests).map(Self::program).collect();
         needs.extend(pinned.components.iter().map(|name| {
             Self::rust(
                 Kind::Component(name.clone()),
@@ -113,6 +117,9 @@ impl Need {
             )
         }));
         needs.push(Self::micropython()?);
+        if scope != Scope::Programs {
+            needs.push(Self::device_tree()?);
+        }
         Ok(needs)
     }
 
@@ -138,6 +145,13 @@ impl Need {
         Ok(Self { kind: Kind::Micropython, needed, found, purpose: "is the Python that runs in VMs" })
     }
 
+    fn device_tree() -> Result<Self> {
+        let file = raspberry_pi::device_tree()?.display().to_string();
+        let found = if raspberry_pi::is_there() { Ok(file) } else { Err("missing".into()) };
+        let needed = raspberry_pi::VERSION.to_owned();
+        Ok(Self { kind: Kind::DeviceTree, needed, found, purpose: "is what QEMU's Raspberry Pi is told by" })
+    }
+
     fn is_missing(&self) -> bool {
         self.found.is_err()
     }
@@ -147,6 +161,7 @@ impl Need {
             Kind::Program(tool) => tool.name(),
             Kind::Target(name) | Kind::Component(name) => name,
             Kind::Micropython => "MicroPython's source",
+            Kind::DeviceTree => "Raspberry Pi 4's device tree",
         }
     }
 
@@ -171,19 +186,27 @@ struct Plan {
     packages: Vec<String>,
     rustup: Vec<Vec<String>>,
     micropython: bool,
+    device_tree: bool,
 }
 
 impl Plan {
     fn of(missing: &[Need]) -> Result<Self> {
         let channel = Pinned::read()?.channel;
         let distribution = Distribution::find();
-        let mut plan = Self { distribution, packages: Vec::new(), rustup: Vec::new(), micropython: false };
+        let mut plan = Self {
+            distribution,
+            packages: Vec::new(),
+            rustup: Vec::new(),
+            micropython: false,
+            device_tree: false,
+        };
         for need in missing {
             match &need.kind {
                 Kind::Program(tool) => plan.add_packages(tool),
                 Kind::Target(name) => plan.rustup.push(rustup("target", &channel, name)),
                 Kind::Component(name) => plan.rustup.push(rustup("component", &channel, name)),
                 Kind::Micropython => plan.micropython = true,
+                Kind::DeviceTree => plan.device_tree = true,
             }
         }
         Ok(plan)
@@ -223,7 +246,10 @@ impl Plan {
                 || Failure::missing_tools(format!("cannot run this; please do: {}", words.join(" ")));
             progress::run(&title, Command::new("rustup").args(&words[1..])).with_context(failed)?;
         }
-        if self.micropython { upstream::fetch() } else { Ok(()) }
+        if self.micropython {
+            upstream::fetch()?;
+        }
+        if self.device_tree { raspberry_pi::fetch() } else { Ok(()) }
     }
 
     fn install_packages(&self, interactive: bool) -> Result<()> {

@@ -59,6 +59,24 @@ pub const TOOLS: [Tool; 5] = [
     },
 ];
 
+/// What a Raspberry Pi's device tree is made with.
+pub const DEVICE_TREE_TOOLS: [Tool; 2] = [
+    Tool {
+        program: "dtc",
+        module: None,
+        minimum: Version(1, 4),
+        purpose: "compiles the Raspberry Pi's device tree",
+        packages: &["device-tree-compiler"],
+    },
+    Tool {
+        program: "bzip2",
+        module: None,
+        minimum: Version(0, 0),
+        purpose: "unpacks the sources of device trees",
+        packages: &["bzip2"],
+    },
+];
+
 /// What tests need besides.
 pub const TEST_TOOLS: [Tool; 1] = [Tool {
     program: "python3",
@@ -93,7 +111,9 @@ impl Tool {
     pub fn installed(&self) -> Option<Version> {
         let module = self.module.iter().flat_map(|module| ["-m", *module]);
         let output = Command::new(self.program).args(module).arg("--version").output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout);
+        // bzip2 keeps its standard output for data.
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
         output.status.success().then(|| Version::find(&said)).flatten()
     }
 

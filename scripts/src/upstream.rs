@@ -1,11 +1,10 @@
 //! MicroPython's source: which version, and how it gets here.
 
-use crate::apt::{Distribution, SHOW_PROGRESS};
 use crate::failure::Failure;
 use crate::paths::cache_dir;
 use crate::progress;
+use crate::source_archive::SourceArchive;
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,11 +15,13 @@ pub const VERSION: &str = "1.25.0";
 /// Names a directory with another copy of the source.
 pub const DIRECTORY_VARIABLE: &str = "MICROPYTHON_DIR";
 
-/// Upstream's release without its binary files, as Debian keeps it for years in this suite.
-const SUITE: &str = "trixie";
-const PACKAGE: &str = "micropython=1.25.0+ds-1";
-const ARCHIVE: &str = "micropython_1.25.0+ds.orig.tar.xz";
-const ARCHIVE_SHA256: &str = "7b25be99a502f070b2de81dafc08da7051d992325d6e67daa9045a918fffdbea";
+/// Upstream's release without its binary files.
+const ARCHIVE: SourceArchive = SourceArchive {
+    title: "MicroPython's source",
+    package: "micropython=1.25.0+ds-1",
+    file: "micropython_1.25.0+ds.orig.tar.xz",
+    sha256: "7b25be99a502f070b2de81dafc08da7051d992325d6e67daa9045a918fffdbea",
+};
 const ARCHIVE_DIRECTORY: &str = "micropython-1.25.0";
 
 /// The directory that has the source, or will have it.
@@ -47,8 +48,7 @@ pub fn fetch() -> Result<()> {
     let cache = cache_dir()?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
-    let archive = download(work.path()).map_err(|error| Failure::missing_tools(without_apt(&error)))?;
-    verify(&archive)?;
+    let archive = ARCHIVE.fetch(work.path()).map_err(|error| Failure::missing_tools(without_apt(&error)))?;
     let mut tar = Command::new("tar");
     tar.arg("xJf").arg(&archive).current_dir(work.path());
     progress::run("unpacking MicroPython's source", &mut tar)?;
@@ -64,50 +64,10 @@ fn install(unpacked: &Path, destination: &Path) -> Result<()> {
     }
 }
 
-fn download(directory: &Path) -> Result<PathBuf> {
-    let distribution = Distribution::find().context("this machine has no apt with a known release")?;
-    let apt = distribution.for_sources(SUITE)?;
-    let run = |title: &str, arguments: &[&str]| {
-        let words = apt.words(arguments);
-        let mut command = Command::new("env");
-        progress::run(title, command.args(words).current_dir(directory))
-    };
-    run("reading apt's list of source packages", &["update", SHOW_PROGRESS])?;
-    run("fetching MicroPython's source", &["source", "--download-only", SHOW_PROGRESS, PACKAGE])?;
-    Ok(directory.join(ARCHIVE))
-}
-
 fn without_apt(error: &anyhow::Error) -> String {
     format!(
         "cannot fetch MicroPython's source with apt: {error:#}\n\
          Unpack upstream's release {VERSION} (micropython-{VERSION}.tar.xz from MicroPython's download page) and run:\n  \
          export {DIRECTORY_VARIABLE}=/path/to/{ARCHIVE_DIRECTORY}"
     )
-}
-
-fn verify(archive: &Path) -> Result<()> {
-    let bytes = fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if digest == ARCHIVE_SHA256 {
-        return Ok(());
-    }
-    Err(Failure::missing_tools(format!(
-        "{ARCHIVE} is not the file that was expected: its SHA-256 is {digest}, not {ARCHIVE_SHA256}"
-    ))
-    .into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refuses_another_archive() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let error = verify(file.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-            "{error}"
-        );
-    }
 }

@@ -194,7 +194,12 @@ pub(crate) fn raw(name: &str) -> Result<Vec<u8>> {
 /// A board whose time is counted in instructions, a nanosecond each: what is timed there is the same in each run.
 pub(crate) fn counting(machine: Machine, smp: u8) -> Board {
     let extra = ["-icount", "shift=0,sleep=off"].map(Into::into).to_vec();
-    Board { machine, smp, extra, ..Board::default() }
+    Board { extra, ..Board::of(machine, smp) }
+}
+
+/// Those of these numbers of cores that a board can have.
+pub(crate) fn cores(machine: Machine, numbers: &[u8]) -> Vec<u8> {
+    numbers.iter().copied().filter(|smp| Board::of(machine, *smp).smp == *smp).collect()
 }
 
 /// What `cargo xtask test` has built.

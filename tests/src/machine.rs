@@ -129,7 +129,7 @@ fn lines_that_do_not_end() -> Result<()> {
 }
 
 /// Everything that depends on the processor, its timer and its interrupt controller.
-fn on_board(board: Board) -> Result<()> {
+pub(crate) fn on_board(board: Board) -> Result<()> {
     let vms = [
         Vm::new("calls", "hypercalls.elf").file("/rom", "read me"),
         Vm::new("a", "registers.elf").args(&["registers", "3"]),

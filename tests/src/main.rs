@@ -25,6 +25,7 @@ mod native;
 mod power;
 mod process;
 mod python;
+mod raspi4b;
 mod repl;
 mod scale;
 mod serial;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         native::tests(),
         power::tests(),
         python::tests(),
+        raspi4b::tests(),
         repl::tests(),
         scale::tests(),
         serial::tests(),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use libtest_mimic::Trial;
 use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle, counting, run, run_on};
+use crate::boot::{Vm, bundle, cores, counting, run, run_on};
 use crate::dialogue::Dialogue;
 use crate::test;
 
@@ -21,14 +21,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("messages::ctrl_c_ends_a_wait", interrupted),
         test("messages::threads_go_on", threads),
     ];
-    for machine in [Machine::Virt, Machine::VirtGicv2] {
-        for smp in [1, 4] {
-            let board = move || Board { machine, smp, ..Board::default() };
+    for machine in [Machine::Virt, Machine::VirtGicv2, Machine::Raspi4b] {
+        for smp in cores(machine, &[1, 4]) {
+            let board = move || Board::of(machine, smp);
             let name = format!("{}_{smp}", machine.name());
             tests.push(test(format!("messages::both_ways_{name}"), move || both_ways(&board())));
             tests.push(test(format!("messages::a_full_box_{name}"), move || full(&board())));
         }
-        let board = move || Board { machine, smp: 4, ..Board::default() };
+        let board = move || Board::of(machine, 4);
         tests.push(test(format!("messages::{MANY}_vms_{}", machine.name()), move || many(&board())));
     }
     tests

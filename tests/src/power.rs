@@ -10,10 +10,14 @@ use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![];
-    for (machine, smp) in
-        [(Machine::Virt, 1), (Machine::Virt, 4), (Machine::VirtGicv2, 1), (Machine::VirtGicv2, 4)]
-    {
-        let board = move || Board { machine, smp, ..Board::default() };
+    for (machine, smp) in [
+        (Machine::Virt, 1),
+        (Machine::Virt, 4),
+        (Machine::VirtGicv2, 1),
+        (Machine::VirtGicv2, 4),
+        (Machine::Raspi4b, 4),
+    ] {
+        let board = move || Board::of(machine, smp);
         let name = format!("{}_{smp}", machine.name());
         tests.push(test(format!("power::cycles_{name}"), move || cycles(board(), "2000")));
         tests.push(

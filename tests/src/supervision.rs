@@ -4,7 +4,7 @@ use anyhow::Result;
 use libtest_mimic::Trial;
 use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle, counting, run, run_on};
+use crate::boot::{Vm, bundle, cores, counting, run, run_on};
 use crate::dialogue::Dialogue;
 use crate::test;
 
@@ -19,9 +19,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("supervision::kills_itself", kills_itself),
         test("supervision::ctrl_c_ends_a_wait", interrupted),
     ];
-    for machine in [Machine::Virt, Machine::VirtGicv2] {
-        for smp in [1, 4] {
-            let board = move || Board { machine, smp, ..Board::default() };
+    for machine in [Machine::Virt, Machine::VirtGicv2, Machine::Raspi4b] {
+        for smp in cores(machine, &[1, 4]) {
+            let board = move || Board::of(machine, smp);
             let name = format!("{}_{smp}", machine.name());
             tests.push(test(format!("supervision::spawn_and_wait_{name}"), move || spawn_and_wait(&board())));
             tests.push(test(format!("supervision::kills_{name}"), move || kills(&board())));

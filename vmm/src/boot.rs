@@ -4,7 +4,7 @@ use crate::{
     arch::{
         cpu, gic,
         mmu::{self, Kind},
-        power, smp,
+        power, power_manager, smp,
     },
     bundle::{Bundle, BundleError},
     clock,
@@ -47,7 +47,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The device tree that the boot loader passed; without one there is not even a console to complain on.
+/// The device tree that the boot loader passed; without one there is hardly a console to complain on.
 ///
 /// # Safety
 /// Called once, before memory is handed out. `address` is what the boot loader left in `X0`.
@@ -64,7 +64,10 @@ pub unsafe fn find_device_tree(address: usize) -> &'static [u8] {
             }
         }
     }
-    power::fatal(format_args!("X0 = {address:#x} is not the address of a device tree"))
+    let _ = open_or_guess(&Platform::default());
+    power::fatal(format_args!(
+        "X0 = {address:#x} is not the address of a device tree: give one with QEMU's -dtb, or put it beside the boot loader"
+    ))
 }
 
 /// Where the device tree is, in whole pages.
@@ -82,11 +85,8 @@ pub fn require_el2(tree: &[u8]) {
     if let Ok(platform) = Platform::from_device_tree(tree) {
         // Without EL2, the firmware's caller is a guest or QEMU's own stand-in for it.
         power::init(platform.psci.unwrap_or(Psci::Hvc));
-        if let Some(uart) = &platform.uart {
-            // What is said next goes to the UART that was opened last.
-            // SAFETY: the MMU is off.
-            let _ = unsafe { Device::open(uart) };
-        }
+        // What is said next goes to the UARTs that were opened last.
+        let _ = open(&platform);
     }
     power::fatal(format_args!(
         "entered at EL1, but a hypervisor needs EL2: start QEMU with -machine virt,virtualization=on, or a board's firmware without one"
@@ -105,20 +105,48 @@ pub unsafe fn enable_mmu(tree: &[u8]) {
 /// Reads the device tree and starts the console and the log.
 #[must_use]
 pub fn discover(tree: &'static [u8]) -> Platform<'static> {
-    let platform =
-        Platform::from_device_tree(tree).unwrap_or_else(|error| power::fatal(format_args!("{error}")));
+    let platform = Platform::from_device_tree(tree).unwrap_or_else(|error| {
+        let _ = open_or_guess(&Platform::default());
+        power::fatal(format_args!("{error}"))
+    });
     if let Some(psci) = platform.psci {
         power::init(psci);
     }
-    if let Some(uart) = &platform.uart {
-        map(uart.registers.clone(), Kind::Device);
-        // SAFETY: just mapped.
-        console::init(unsafe { Device::open(uart) });
+    if let Some(device) = open_or_guess(&platform) {
+        console::init(device);
     }
     logger::init();
     platform.seeds.into_iter().for_each(random::seed);
     read_clock(&platform);
     platform
+}
+
+/// Opens what a failure is told by, and the machine switched off; returns the console.
+fn open(platform: &Platform<'_>) -> Option<Device> {
+    if let Some(manager) = &platform.power_manager {
+        map(manager.clone(), Kind::Device);
+        // SAFETY: just mapped, or the MMU is off.
+        unsafe { power_manager::init(manager) };
+    }
+    if let Some(registers) = &platform.mini_uart {
+        map(registers.clone(), Kind::Device);
+        // SAFETY: as above.
+        unsafe { console::init_mini_uart(registers) };
+    }
+    let uart = platform.uart.as_ref()?;
+    map(uart.registers.clone(), Kind::Device);
+    // SAFETY: as above.
+    Some(unsafe { Device::open(uart) })
+}
+
+/// The same, with the UARTs that the board would have if it were the one that it looks like, if nothing tells of any.
+fn open_or_guess(platform: &Platform<'_>) -> Option<Device> {
+    if platform.uart.is_some() || platform.mini_uart.is_some() {
+        return open(platform);
+    }
+    let guess = Platform::guess(cpu::identification(), mmu::image_range().start);
+    let power_manager = platform.power_manager.clone().or(guess.power_manager.clone());
+    open(&Platform { power_manager, ..guess })
 }
 
 /// Takes over the time of day from a PL031, whose first register counts seconds (Arm DDI 0224, 3.3.1).
@@ -256,8 +284,12 @@ fn all(lists: &[&[Range<u64>]]) -> Kept {
     lists.iter().flat_map(|list| list.iter().cloned()).collect()
 }
 
-/// Maps what lies below the end of EL2's address space; a board's RAM beyond it stays unused.
+/// Maps what lies below the end of EL2's address space; a board's RAM beyond it stays unused. While the MMU is off,
+/// nothing needs it.
 fn map(range: Range<u64>, kind: Kind) {
+    if !mmu::is_on() {
+        return;
+    }
     let range = range.start..range.end.min(ADDRESS_LIMIT);
     if let Err(error) = mmu::map(range.clone(), kind) {
         power::fatal(format_args!("cannot map {:#x}..{:#x}: {error}", range.start, range.end));

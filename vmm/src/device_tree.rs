@@ -17,7 +17,7 @@ const MAX_SIZE: usize = 2 << 20;
 /// Deepest nesting of nodes that is accepted.
 const MAX_DEPTH: usize = 12;
 /// The properties that anyone asks for; the others are passed over. Some nodes have hundreds.
-const PROPERTIES: [&str; 21] = [
+const PROPERTIES: [&str; 24] = [
     "#address-cells",
     "#redistributor-regions",
     "#size-cells",
@@ -38,7 +38,10 @@ const PROPERTIES: [&str; 21] = [
     "ranges",
     "reg",
     "rng-seed",
+    "serial0",
+    "serial1",
     "status",
+    "stdout-path",
 ];
 
 const MAGIC: u32 = 0xd00d_feed;

@@ -1,8 +1,11 @@
 //! What the device tree says the board has.
 
+mod serial;
+
 use crate::device_tree::{self, Path};
 use core::{fmt, ops::Range};
 use heapless::Vec;
+use serial::Serial;
 
 /// Ranges of one kind that a board may have.
 const MAX_RANGES: usize = 16;
@@ -24,6 +27,8 @@ pub struct Platform<'a> {
     pub unmapped: Ranges,
     /// The console.
     pub uart: Option<Uart>,
+    /// Registers of a BCM2835's second, smaller UART, which is no console, but may be where someone looks.
+    pub mini_uart: Option<Range<u64>>,
     /// The interrupt controller.
     pub gic: Option<Gic>,
     /// Number of EL2's physical timer interrupt.
@@ -32,6 +37,8 @@ pub struct Platform<'a> {
     pub guest_timer_interrupt: Option<u32>,
     /// How the firmware is called.
     pub psci: Option<Psci>,
+    /// Registers of a BCM2835's power manager.
+    pub power_manager: Option<Range<u64>>,
     /// The cores, in the order of the device tree.
     pub cores: Vec<Core, MAX_CORES>,
     /// The bundle that the boot loader has put into memory.
@@ -115,6 +122,8 @@ pub enum Psci {
 /// Something that every board must have is missing from the device tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
+    /// No PL011 for the console.
+    Uart,
     /// No memory node.
     Memory,
     /// No GICv2 or GICv3.
@@ -128,6 +137,7 @@ pub enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Uart => "the device tree has no UART arm,pl011 that is enabled, for the console",
             Self::Memory => "the device tree names no memory",
             Self::Gic => "the device tree has no interrupt controller arm,gic-400, arm,cortex-a15-gic or arm,gic-v3",
             Self::Timer => "the device tree has no arm,armv8-timer with an interrupt for EL2",
@@ -140,31 +150,42 @@ impl<'a> Platform<'a> {
     /// Reads a device tree. What is missing is left empty.
     pub fn from_device_tree(tree: &'a [u8]) -> Result<Self, device_tree::Error> {
         let mut platform = Self::default();
-        let mut clocks = Vec::<(u32, u32), MAX_RANGES>::new();
-        let mut uart_clock = None;
+        let mut serial = Serial::default();
         for range in device_tree::reserved(tree)? {
             push(&mut platform.reserved, Some(range));
         }
         device_tree::walk(tree, |path| {
-            platform.visit(path, &mut uart_clock);
-            if let (true, Some(phandle), Some(frequency)) = (
-                path.node().is_compatible("fixed-clock"),
-                path.node().cell("phandle", 0),
-                path.node().cell("clock-frequency", 0),
-            ) {
-                // A board with more fixed clocks keeps the rate that the firmware set.
-                let _ = clocks.push((phandle, frequency));
-            }
+            platform.visit(path);
+            serial.visit(path);
         })?;
-        if let Some(uart) = &mut platform.uart {
-            uart.clock =
-                clocks.iter().find(|(phandle, _)| Some(*phandle) == uart_clock).map(|(_, hertz)| *hertz);
-        }
+        platform.uart = serial.console();
+        platform.keep_release_addresses();
         Ok(platform)
+    }
+
+    /// What a board is taken to have that came without a usable device tree, by its processor's `MIDR_EL1` and by where
+    /// the image is: the UARTs of a Raspberry Pi 4, to complain on, and its power manager (BCM2711 ARM Peripherals, 1.2,
+    /// "low peripheral mode"). No other board is known that has a Cortex-A72 and RAM below 1 GiB, but no tree.
+    #[must_use]
+    pub fn guess(midr: u64, image: u64) -> Self {
+        /// Arm's Cortex-A72, without variant and revision.
+        const CORTEX_A72: u64 = 0x410f_d080;
+        if midr & 0xff0f_fff0 != CORTEX_A72 || image >= 1 << 30 {
+            return Self::default();
+        }
+        Self {
+            uart: Some(Uart { registers: 0xfe20_1000..0xfe20_1200, interrupt: None, clock: None }),
+            mini_uart: Some(0xfe21_5040..0xfe21_5080),
+            power_manager: Some(0xfe10_0000..0xfe10_0114),
+            ..Self::default()
+        }
     }
 
     /// The parts that no board does without.
     pub fn required(&self) -> Result<Required<'_>, Missing> {
+        if self.uart.is_none() {
+            return Err(Missing::Uart);
+        }
         Ok(Required {
             memory: Some(&self.memory).filter(|memory| !memory.is_empty()).ok_or(Missing::Memory)?,
             gic: self.gic.as_ref().ok_or(Missing::Gic)?,
@@ -180,7 +201,16 @@ impl<'a> Platform<'a> {
         self.bootargs.split_ascii_whitespace().rev().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('='))
     }
 
-    fn visit(&mut self, path: &Path<'_, 'a>, uart_clock: &mut Option<u32>) {
+    /// Other cores may spin on these long after the boot: the trees of some boards leave that unsaid.
+    fn keep_release_addresses(&mut self) {
+        for core in &self.cores {
+            if let Start::SpinTable(release) = core.start {
+                push(&mut self.reserved, release.checked_add(8).map(|end| release..end));
+            }
+        }
+    }
+
+    fn visit(&mut self, path: &Path<'_, 'a>) {
         let node = path.node();
         if node.name == "chosen" {
             self.bootargs = node.string("bootargs").unwrap_or_default();
@@ -204,8 +234,11 @@ impl<'a> Platform<'a> {
                 if node.property("no-map").is_some() { &mut self.unmapped } else { &mut self.reserved };
             (0..MAX_RANGES).for_each(|index| push(kept, path.reg(index)));
         }
-        if node.is_compatible("arm,pl011") {
-            self.visit_uart(path, uart_clock);
+        if node.is_compatible("brcm,bcm2835-aux-uart") {
+            self.mini_uart = path.reg(0);
+        }
+        if node.is_compatible("brcm,bcm2835-pm-wdt") {
+            self.power_manager = path.reg(0);
         }
         if node.is_compatible("arm,pl031") {
             self.clock = path.reg(0);
@@ -227,14 +260,6 @@ impl<'a> Platform<'a> {
                 Some("hvc") => Some(Psci::Hvc),
                 _ => None,
             };
-        }
-    }
-
-    /// The first PL011 of the tree is the console.
-    fn visit_uart(&mut self, path: &Path<'_, 'a>, uart_clock: &mut Option<u32>) {
-        if let (None, Some(registers)) = (&self.uart, path.reg(0)) {
-            self.uart = Some(Uart { registers, interrupt: path.interrupt(0), clock: None });
-            *uart_clock = path.node().cell("clocks", 0);
         }
     }
 }
@@ -378,7 +403,7 @@ mod tests {
         let tree = virt(true);
         let platform = Platform::from_device_tree(tree.bytes()).unwrap();
         assert_eq!(platform.memory[..], [0x4000_0000..0x8000_0000, 0x8_0000_0000..0x9_0000_0000]);
-        assert_eq!(platform.reserved[..], [0x4000_0000..0x4000_1000, 0x5000_0000..0x5000_1000]);
+        assert_eq!(platform.reserved[..], [0x4000_0000..0x4000_1000, 0x5000_0000..0x5000_1000, 0xd8..0xe0]);
         assert_eq!(platform.unmapped[..], [0x5000_1000..0x5000_2000]);
         let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
         assert_eq!(platform.uart, Some(uart));
@@ -415,13 +440,24 @@ mod tests {
     }
 
     #[test]
+    fn guesses_nothing_about_other_boards() {
+        let [cortex_a72, cortex_a53] = [0x410f_d083, 0x410f_d034];
+        let uart = |midr, image| Platform::guess(midr, image).uart.map(|uart| uart.registers.start);
+        assert_eq!(uart(cortex_a72, 0x20_0000), Some(0xfe20_1000));
+        assert_eq!(uart(cortex_a72, 0x4020_0000), None);
+        assert_eq!(uart(cortex_a53, 0x20_0000), None);
+    }
+
+    #[test]
     fn says_what_is_missing() {
-        assert_eq!(Platform::default().required().err(), Some(Missing::Memory));
+        assert_eq!(Platform::default().required().err(), Some(Missing::Uart));
         let tree = virt(true);
         let mut platform = Platform::from_device_tree(tree.bytes()).unwrap();
         platform.bundle = None;
         assert_eq!(platform.required().err(), Some(Missing::Bundle));
         platform.gic = None;
         assert_eq!(platform.required().err(), Some(Missing::Gic));
+        platform.memory.clear();
+        assert_eq!(platform.required().err(), Some(Missing::Memory));
     }
 }

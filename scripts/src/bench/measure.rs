@@ -183,7 +183,7 @@ impl Subject {
         std::io::Write::write_all(&mut bundle, &draft.pack(&self.products)?)
             .context("cannot write the bundle")?;
         let extra = INSTRUCTION_COUNT.map(Into::into).to_vec();
-        let board = Board { machine: self.machine, cpu: self.cpu, smp: cores, extra, ..Board::default() };
+        let board = Board { cpu: self.cpu, extra, ..Board::of(self.machine, cores) };
         let command = board.command(&self.products.hypervisor(), bundle.path(), bootargs)?;
         let captured = session::capture(command, &[], TIMEOUT)?;
         ensure!(captured.code == 0, "a VM ended with exit code {}:\n{}", captured.code, captured.output);

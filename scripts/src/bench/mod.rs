@@ -46,7 +46,7 @@ Examples:
 impl Bench {
     /// Measures, and shows the figures.
     pub fn execute(&self) -> Result<u8> {
-        setup::ensure(setup::Scope::Programs)?;
+        setup::ensure(self.machine.map_or(setup::Scope::Programs, Machine::scope))?;
         let products = build::build(Profile::Release, build::Scope::Everything)?;
         let mut figures = Vec::new();
         for cpu in self.cpu.map_or(vec![Cpu::CortexA72, Cpu::Max], |cpu| vec![cpu]) {

@@ -33,6 +33,12 @@ pub fn core_index() -> usize {
     usize::try_from(read_register!("tpidr_el2")).unwrap_or(0)
 }
 
+/// Which processor this is, `MIDR_EL1`.
+#[must_use]
+pub fn identification() -> u64 {
+    read_register!("midr_el1")
+}
+
 /// Numbers this core and installs the exception vectors.
 pub fn adopt(index: usize) {
     unsafe extern "C" {
@@ -60,7 +66,7 @@ pub fn init() {
     VTCR_EL2.set(vtcr());
     // Guests read the counters; the physical timer traps.
     CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCTEN::SET + CNTHCTL_EL2::EL1PCEN::CLEAR);
-    let midr = read_register!("midr_el1");
+    let midr = identification();
     // SAFETY: EL2 does not depend on these: identification that guests see, and traps.
     unsafe {
         write_register!("vpidr_el2", midr);

@@ -131,6 +131,12 @@ pub unsafe fn enable(device_tree: Range<u64>) {
     }
 }
 
+/// Whether [`enable`] has run.
+#[must_use]
+pub fn is_on() -> bool {
+    ADDRESS_SPACE.get().is_some()
+}
+
 fn build(device_tree: Range<u64>) -> Result<AddressSpace, MapError> {
     let mut space = PageTable::new(&POOL)?;
     let mut map =

@@ -26,6 +26,8 @@ pub mod mmu;
 #[cfg(target_os = "none")]
 pub mod power;
 #[cfg(target_os = "none")]
+pub mod power_manager;
+#[cfg(target_os = "none")]
 mod registers;
 #[cfg(target_os = "none")]
 pub mod smp;

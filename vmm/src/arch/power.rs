@@ -1,5 +1,6 @@
 //! Switching the machine off.
 
+use super::power_manager;
 use crate::{console, platform::Psci};
 use core::{
     fmt,
@@ -18,8 +19,8 @@ pub fn init(method: Psci) {
     PSCI.call_once(|| method);
 }
 
-/// Says with which code the run ends, and switches the machine off; without a firmware call for that, the
-/// core sleeps for ever.
+/// Says with which code the run ends, and switches the machine off; where nothing does that, the core sleeps for
+/// ever.
 pub fn end(code: u8) -> ! {
     console::write_exit_line(code);
     off()
@@ -29,7 +30,10 @@ pub fn end(code: u8) -> ! {
 pub fn fatal(message: fmt::Arguments<'_>) -> ! {
     /// How often this has been tried: what is reported may be broken enough to fail the report as well.
     static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
-    let message = match ATTEMPTS.fetch_add(1, Ordering::Relaxed) {
+    let attempts = ATTEMPTS.load(Ordering::Relaxed);
+    // Not in one step: that is an exclusive access, which memory does not allow before the MMU is on.
+    ATTEMPTS.store(attempts + 1, Ordering::Relaxed);
+    let message = match attempts {
         0 => message,
         1 => format_args!("the hypervisor failed, and failed again while it reported that"),
         _ => off(),
@@ -40,12 +44,14 @@ pub fn fatal(message: fmt::Arguments<'_>) -> ! {
 }
 
 fn off() -> ! {
+    console::drain();
     // An error leaves the core asleep below.
     let _ = match PSCI.get() {
         Some(Psci::Smc) => psci::system_off::<Smc>(),
         Some(Psci::Hvc) => psci::system_off::<Hvc>(),
         None => Ok(()),
     };
+    power_manager::off();
     loop {
         aarch64_cpu::asm::wfi();
     }

@@ -171,7 +171,7 @@ fn release_from_spin(release: u64, entry: u64) -> bool {
         return false;
     }
     let release: *mut u64 = core::ptr::with_exposed_provenance_mut(usize::try_from(release).unwrap_or(0));
-    // SAFETY: mapped as data, aligned, and kept from the frame allocator: the device tree reserves it.
+    // SAFETY: mapped as data, aligned, and kept from the frame allocator.
     unsafe {
         release.write_volatile(entry);
         asm!("dc civac, {}", "dsb sy", "sev", in(reg) release, options(nostack));
@@ -185,7 +185,9 @@ fn comes_up(index: usize) -> bool {
         if ONLINE[index].load(Ordering::Acquire) {
             return true;
         }
-        core::hint::spin_loop();
+        // Not `spin_loop`, an `ISB`: an emulator that runs one core at a time goes on to the next at a `YIELD`.
+        // SAFETY: a hint.
+        unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
     }
     false
 }

@@ -8,6 +8,8 @@ mod output;
 #[cfg(not(target_os = "none"))]
 mod host;
 #[cfg(target_os = "none")]
+mod mini_uart;
+#[cfg(target_os = "none")]
 mod pl011;
 
 use core::{
@@ -21,9 +23,11 @@ pub use escape::{Escape, HELP, Key};
 use host::Device;
 pub use input::InputQueue;
 pub use line::{Edit, Line};
+#[cfg(target_os = "none")]
+pub use mini_uart::init as init_mini_uart;
 pub use output::{EXIT_LINE, LineBuffer, Output, Sink, Speaker, Style, TextWriter, Typed};
 #[cfg(target_os = "none")]
-pub use pl011::Device;
+pub use pl011::{Device, drain};
 
 /// The console. Its lock is the one that all cores share.
 static CONSOLE: Mutex<Output<Device>> = Mutex::new(Output::new(Device::NONE));
@@ -136,14 +140,27 @@ pub fn is_input_held() -> bool {
     HELD.load(Ordering::SeqCst)
 }
 
-/// Reports a failure and the exit code that goes with it, whoever holds the console.
+/// Everywhere that someone may be looking.
+#[cfg(target_os = "none")]
+struct Everywhere(Device, mini_uart::MiniUart);
+
+#[cfg(target_os = "none")]
+impl Sink for Everywhere {
+    fn put(&mut self, byte: u8) {
+        self.0.put(byte);
+        self.1.put(byte);
+    }
+}
+
+/// Reports a failure and the exit code that goes with it on every UART, whoever holds the console.
 ///
 /// # Safety
 /// The caller does not return to what it interrupted.
 #[cfg(target_os = "none")]
 pub unsafe fn emergency(message: fmt::Arguments<'_>, code: u8) {
     // SAFETY: the caller's promise.
-    let mut output = Output::new(unsafe { Device::emergency() });
+    let console = unsafe { Device::emergency() };
+    let mut output = Output::new(Everywhere(console, mini_uart::MiniUart::find()));
     output.write_own(format_args!("\n{message}\n"));
     output.write_exit_line(code);
 }

@@ -148,6 +148,16 @@ fn set_up(registers: &SetUp, clock: u32) {
     registers.control.set(UARTEN | TXE | RXE);
 }
 
+/// Waits until everything is sent: a machine that is switched off sends no more.
+pub fn drain() {
+    // SAFETY: the address is 0 or was `open`'s; only flags are read.
+    if let Some(uart) = unsafe { at(REGISTERS.load(Ordering::Relaxed)) }.uart {
+        while uart.is_busy() {
+            core::hint::spin_loop();
+        }
+    }
+}
+
 /// # Safety
 /// `address` is 0 or the address of a PL011's registers, mapped as device memory.
 unsafe fn at(address: usize) -> Device {

@@ -1,0 +1,74 @@
+//! Upstream's source archives, as Debian keeps them for years.
+
+use crate::apt::{Distribution, SHOW_PROGRESS};
+use crate::failure::Failure;
+use crate::progress;
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The suite that has them.
+const SUITE: &str = "trixie";
+
+/// An archive of a source package, always the same.
+#[derive(Debug)]
+pub struct SourceArchive {
+    /// What is in it, for who waits.
+    pub title: &'static str,
+    /// The source package, with its version where a suite has several.
+    pub package: &'static str,
+    /// The archive's name.
+    pub file: &'static str,
+    /// What it must be.
+    pub sha256: &'static str,
+}
+
+impl SourceArchive {
+    /// Fetches it through apt into `directory`, and checks it.
+    pub fn fetch(&self, directory: &Path) -> Result<PathBuf> {
+        let distribution = Distribution::find().context("this machine has no apt with a known release")?;
+        let apt = distribution.for_sources(SUITE)?;
+        let run = |title: &str, arguments: &[&str]| {
+            let words = apt.words(arguments);
+            let mut command = Command::new("env");
+            progress::run(title, command.args(words).current_dir(directory))
+        };
+        run("reading apt's list of source packages", &["update", SHOW_PROGRESS])?;
+        let fetch = ["source", "--download-only", "--tar-only", SHOW_PROGRESS, self.package];
+        run(&format!("fetching {}", self.title), &fetch)?;
+        let archive = directory.join(self.file);
+        self.verify(&archive)?;
+        Ok(archive)
+    }
+
+    fn verify(&self, archive: &Path) -> Result<()> {
+        let bytes = fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
+        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if digest == self.sha256 {
+            return Ok(());
+        }
+        Err(Failure::missing_tools(format!(
+            "{} is not the file that was expected: its SHA-256 is {digest}, not {}",
+            self.file, self.sha256
+        ))
+        .into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_another_archive() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let archive = SourceArchive { title: "nothing", package: "none", file: "none.tar", sha256: "00" };
+        let error = archive.verify(file.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            "{error}"
+        );
+    }
+}
