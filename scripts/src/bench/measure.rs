@@ -96,7 +96,7 @@ impl Subject {
         let directory = tempfile::tempdir()?;
         assemble(&root().join(UART_SOURCE), &directory.path().join(UART_GUEST), &Toolchain::find()?)?;
         let vm = Vm { machine: "virt", memory: Size::mib(4), ..Vm::new("uart", UART_GUEST) };
-        self.all_of(&["uart_read"], &self.boot(&draft(&[vm], directory.path())?, 1, "")?)
+        self.all_of(&["uart_read"], &self.boot(&draft(&[vm], 1, directory.path())?, 1, "")?)
     }
 
     fn interrupts(&self) -> Result<Values> {
@@ -174,7 +174,7 @@ impl Subject {
 
     fn boot_vms(&self, vms: &[Vm<'_>], cores: u8, bootargs: &str) -> Result<String> {
         let directory = tempfile::tempdir()?;
-        self.boot(&draft(vms, directory.path())?, cores, bootargs)
+        self.boot(&draft(vms, cores, directory.path())?, cores, bootargs)
     }
 
     /// Boots `draft` and returns what is printed.
@@ -209,18 +209,21 @@ impl<'a> Vm<'a> {
         Self { name, image, machine: "tiny", memory: Size::mib(1), vcpus: 1 }
     }
 
-    fn section(&self) -> String {
+    /// The VM's part of a manifest. A board may have more than the `cores` that are meant.
+    fn section(&self, cores: u8) -> String {
         let Self { name, image, machine, memory, vcpus } = self;
         format!(
-            "[[vm]]\nname = {name:?}\nimage = {image:?}\nmachine = {machine:?}\nmemory = \"{memory}\"\nvcpus = {vcpus}\n"
+            "[[vm]]\nname = {name:?}\nimage = {image:?}\nmachine = {machine:?}\nmemory = \"{memory}\"\nvcpus = {vcpus}\naffinity = {:?}\n",
+            (0..cores).collect::<Vec<_>>()
         )
     }
 }
 
-/// The bundle of these VMs, with images from `directory` or the build.
-fn draft(vms: &[Vm<'_>], directory: &Path) -> Result<Draft> {
+/// The bundle of these VMs on so many cores, with images from `directory` or the build.
+fn draft(vms: &[Vm<'_>], cores: u8, directory: &Path) -> Result<Draft> {
     let path = directory.join("bench.toml");
-    fs::write(&path, vms.iter().map(Vm::section).collect::<String>()).context("cannot write the manifest")?;
+    fs::write(&path, vms.iter().map(|vm| vm.section(cores)).collect::<String>())
+        .context("cannot write the manifest")?;
     Draft::manifest(&path)
 }
 
