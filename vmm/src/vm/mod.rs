@@ -39,7 +39,7 @@ use crate::{
     files::FileSystem,
     memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
     platform::MAX_CORES,
-    random::{self, Generator},
+    random::Generator,
     scheduler::Affinity,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -81,8 +81,8 @@ pub struct Vm {
     waits_for_others: AtomicBool,
     /// Its files.
     pub files: Mutex<FileSystem>,
-    /// Its random numbers.
-    pub random: Mutex<Generator>,
+    /// Its random numbers, once it has asked for some.
+    pub random: Mutex<Option<Generator>>,
     /// Its interrupt controller.
     pub vgic: Mutex<Vgic>,
     /// What else it finds at addresses that are not RAM.
@@ -228,7 +228,7 @@ impl Vm {
             mailbox: None,
             waits_for_others: AtomicBool::new(false),
             files: Mutex::new(files),
-            random: Mutex::new(random::generator()),
+            random: Mutex::default(),
             vgic: Mutex::new(Vgic::new(gic::version(), vcpus)),
             board,
             off: Mutex::default(),
