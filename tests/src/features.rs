@@ -45,7 +45,7 @@ def fail():
     except RuntimeError:
         raise ValueError('in a thread')
 _thread.start_new_thread(fail, ())
-time.sleep_ms(100)
+time.sleep_ms(1000)
 print('end')
 ";
 

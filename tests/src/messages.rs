@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             let board = move || Board::of(machine, smp);
             let name = format!("{}_{smp}", machine.name());
             tests.push(test(format!("messages::both_ways_{name}"), move || both_ways(&board())));
-            tests.push(test(format!("messages::a_full_box_{name}"), move || full(&board())));
+            tests.push(test(format!("messages::a_full_box_{name}"), move || full(&counting(machine, smp))));
         }
         let board = move || Board::of(machine, 4);
         tests.push(test(format!("messages::{MANY}_vms_{}", machine.name()), move || many(&board())));

@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             let name = format!("{}_{smp}", machine.name());
             tests.push(test(format!("supervision::spawn_and_wait_{name}"), move || spawn_and_wait(&board())));
             tests.push(test(format!("supervision::kills_{name}"), move || kills(&board())));
-            tests.push(test(format!("supervision::pauses_{name}"), move || pauses(&board())));
+            tests.push(test(format!("supervision::pauses_{name}"), move || pauses(&counting(machine, smp))));
         }
     }
     tests
