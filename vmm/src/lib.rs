@@ -26,3 +26,4 @@ pub mod platform;
 pub mod random;
 pub mod scheduler;
 pub mod vm;
+mod word;

@@ -2,6 +2,7 @@
 //! MSR, MRS, or System instruction execution in AArch64 state").
 
 use super::{context::GuestRegisters, syndrome::Syndrome};
+use crate::word::low_word;
 
 /// The encoding of a system register or instruction, its fields where a syndrome has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +74,8 @@ impl SystemAccess {
     pub const fn decode(Syndrome(esr): Syndrome) -> Self {
         /// All fields of a [`Register`].
         const REGISTER: u32 = Register::new(3, 7, 15, 15, 7).0;
-        let [a, b, c, d, ..] = esr.to_le_bytes();
-        let low_word = u32::from_le_bytes([a, b, c, d]);
         Self {
-            register: Register(low_word & REGISTER),
+            register: Register(low_word(esr) & REGISTER),
             is_read: esr & 1 != 0,
             general: (esr >> 5).to_le_bytes()[0] & 31,
         }

@@ -3,7 +3,8 @@
 //! The model has no clock of its own: whoever uses it first says what time it is, in ticks
 //! ([`Pl031::advance`]). The counter runs from the start, as if firmware had enabled it.
 
-use super::prime_cell::{PrimeCell, low_word};
+use super::prime_cell::PrimeCell;
+use crate::word::low_word;
 use core::num::NonZeroU64;
 
 /// Offsets of the registers (DDI 0224, table 3-1).

@@ -2,6 +2,7 @@
 //! the identification registers at their end.
 
 use super::{Device, Width};
+use crate::word::low_word;
 
 /// A peripheral as its manual describes it.
 pub(super) trait PrimeCell {
@@ -48,12 +49,6 @@ impl<T: PrimeCell> Device for T {
 /// Position of the byte at `offset` in its word, in bits.
 const fn lane(offset: u64) -> u64 {
     offset % 4 * 8
-}
-
-/// The low 32 bits.
-pub(super) fn low_word(value: u64) -> u32 {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
 }
 
 #[inline]

@@ -83,12 +83,8 @@ fn read(
     address: u64,
     len: u64,
 ) -> Result<u64, Errno> {
-    let mut rest = vm.memory.check(address, len)?.truncate(TRANSFER_MAX);
-    let count = files.read(file, rest.len(), |piece| {
-        vm.memory.write(rest, piece);
-        rest = rest.skip(piece.len() as u64);
-    })?;
-    Ok(count)
+    let range = vm.memory.check(address, len)?.truncate(TRANSFER_MAX);
+    Ok(files.read(file, range.len(), vm.memory.writer(range))?)
 }
 
 fn write(
@@ -98,12 +94,8 @@ fn write(
     address: u64,
     len: u64,
 ) -> Result<u64, Errno> {
-    let mut rest = vm.memory.check(address, len)?.truncate(TRANSFER_MAX);
-    let count = files.write(file, rest.len(), clock::now(), |piece| {
-        vm.memory.read(rest, piece);
-        rest = rest.skip(piece.len() as u64);
-    })?;
-    Ok(count)
+    let range = vm.memory.check(address, len)?.truncate(TRANSFER_MAX);
+    Ok(files.write(file, range.len(), clock::now(), vm.memory.reader(range))?)
 }
 
 fn next_entry(

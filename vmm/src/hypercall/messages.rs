@@ -38,18 +38,14 @@ pub(super) fn send(vm: &Vm, number: u64, address: u64, length: u64) -> Result<u6
 }
 
 fn deliver(sender: &Vm, receiver: &Vm, address: u64, length: u64) -> Result<u64, Errno> {
-    let mut rest = sender.memory.check(address, length)?;
+    let range = sender.memory.check(address, length)?;
     let VmId(index) = sender.id;
     let header = Header {
         sender: u32::try_from(index + 1).unwrap_or(u32::MAX),
         length: u32::try_from(length).unwrap_or(u32::MAX),
     };
     let mut mailbox = mailbox(receiver)?.lock();
-    let taken = mailbox.push(header, |piece| {
-        sender.memory.read(rest, piece);
-        rest = rest.skip(piece.len() as u64);
-    });
-    if !taken {
+    if !mailbox.push(header, sender.memory.reader(range)) {
         // While the mailbox is locked, so that whoever makes room knows.
         sender.wait_for_others();
         return Err(Errno(EAGAIN));
@@ -63,15 +59,12 @@ fn deliver(sender: &Vm, receiver: &Vm, address: u64, length: u64) -> Result<u64,
 #[inline(never)]
 pub(super) fn receive(vm: &Vm, address: u64, room: u64) -> Result<u64, Errno> {
     let mut mailbox = mailbox(vm)?.lock();
-    let mut rest = vm.memory.check(address, room)?;
+    let range = vm.memory.check(address, room)?;
     let header = mailbox.first().ok_or(Errno(EAGAIN))?;
     if u64::from(header.length) > room {
         return Err(Errno(EMSGSIZE));
     }
-    let was_refused = mailbox.pop(header, |piece| {
-        vm.memory.write(rest, piece);
-        rest = rest.skip(piece.len() as u64);
-    });
+    let was_refused = mailbox.pop(header, vm.memory.writer(range));
     drop(mailbox);
     if was_refused {
         fleet::stir();

@@ -8,6 +8,8 @@
 //! All power states are as shallow as WFI: a request for one that loses the vCPU's registers is downgraded to a
 //! standby, as DEN0022 allows for CPU_SUSPEND, and comes back with [`ReturnCode::Success`].
 
+use crate::word::low_word;
+
 /// Version of PSCI: `major << 16 | minor`.
 const PSCI_VERSION: i64 = 1 << 16 | 1;
 /// Version of the SMC Calling Convention, in the same form.
@@ -201,11 +203,6 @@ fn reset(reset_type: u32) -> Action {
         VENDOR_SPECIFIC.. => ReturnCode::NotSupported.into(),
         _ => ReturnCode::InvalidParameters.into(),
     }
-}
-
-fn low_word(value: u64) -> u32 {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
 }
 
 /// The affinity fields of a vCPU's `MPIDR_EL1`, where they are in it; all else is zero.

@@ -116,11 +116,12 @@ fn wait_exit(vm: &Vm, number: u64) -> Result<u64, Errno> {
 }
 
 fn log(vm: &Vm, address: u64, length: u64) -> Result<u64, Errno> {
-    let mut rest = vm.memory.check(address, length)?;
+    let range = vm.memory.check(address, length)?;
+    let mut write = vm.memory.writer(range);
     let mut total = 0;
-    logger::read(rest.len(), |piece| {
-        total += vm.memory.write(rest, piece) as u64;
-        rest = rest.skip(piece.len() as u64);
+    logger::read(range.len(), |piece| {
+        write(piece);
+        total += piece.len() as u64;
     });
     Ok(total)
 }

@@ -131,6 +131,16 @@ impl GuestMemory {
         done
     }
 
+    /// Copies out of a buffer of the guest's piece by piece, each from where the last one ended.
+    pub fn reader(&self, mut range: GuestRange) -> impl FnMut(&mut [u8]) {
+        move |piece| range = range.skip(self.read(range, piece) as u64)
+    }
+
+    /// Copies into a buffer of the guest's piece by piece, each to where the last one ended.
+    pub fn writer(&self, mut range: GuestRange) -> impl FnMut(&[u8]) {
+        move |piece| range = range.skip(self.write(range, piece) as u64)
+    }
+
     /// Makes code that was written into the guest visible to its instruction fetches.
     pub fn publish_code(&self, range: GuestRange) {
         self.for_each_piece(range, |start, len| cache::synchronise_instructions(start, len));

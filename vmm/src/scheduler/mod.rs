@@ -234,7 +234,7 @@ pub fn spread(core: usize) {
 }
 
 fn spread_from(core: usize) {
-    while line(core) != Line::EMPTY {
+    loop {
         let mut own = queue(core);
         let Some(first) = own.first() else { return };
         let target = choose(core, first);

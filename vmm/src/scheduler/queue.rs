@@ -143,13 +143,6 @@ impl RunQueue {
         vcpu
     }
 
-    /// The highest priority that is ready.
-    #[must_use]
-    #[inline]
-    pub fn ready_priority(&self) -> Option<u8> {
-        self.first().map(|vcpu| vcpu.priority)
-    }
-
     /// The vCPU whose turn it is.
     #[must_use]
     #[inline]
@@ -265,7 +258,7 @@ mod tests {
     #[test]
     fn equals_take_turns_and_the_lower_ones_wait() {
         let mut queue = queue(&[8, 9, 9, 1, 9]);
-        assert_eq!(queue.ready_priority(), Some(9));
+        assert_eq!(queue.first().map(|vcpu| vcpu.priority), Some(9));
         let turns: Vec<usize> = (0..6).map(|_| turn(&mut queue)).collect();
         assert_eq!(turns, [1, 2, 4, 1, 2, 4]);
     }
@@ -300,7 +293,7 @@ mod tests {
         assert!(queue.pop().is_none());
         assert_eq!(queue.deadline(), Some(500));
         queue.wake_due(499);
-        assert!(queue.ready_priority().is_none());
+        assert!(queue.first().is_none());
         queue.wake_due(500);
         assert_eq!(queue.pop().unwrap().vm.id, VmId(2));
         assert_eq!(queue.deadline(), Some(1000));
@@ -356,7 +349,7 @@ mod tests {
                 match action {
                     0 => if let Some(vcpu) = queue.pop() { queue.park(vcpu, Some(0)) },
                     1 => if let Some(vcpu) = queue.wake(VmId(id), 0) { queue.push(vcpu) },
-                    _ => if queue.ready_priority().is_some() { turn(&mut queue); },
+                    _ => if queue.first().is_some() { turn(&mut queue); },
                 }
             }
             queue.wake_due(0);

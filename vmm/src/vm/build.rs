@@ -1,7 +1,7 @@
 //! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
 
 use super::{
-    Board, Mailbox, Usage, Vcpu, Vm, VmConsole, VmId,
+    Board, Mailbox, Vcpu, Vm, VmConsole, VmId,
     virt::{self, DeviceTreeError, NoRoom},
 };
 use crate::{
@@ -366,19 +366,7 @@ fn vcpus_of(
             Some(_) => VcpuContext::of_board(index),
         };
         context.start_clock(created);
-        let (vm, priority) = (vm.clone(), config.priority);
-        Box::new(Vcpu {
-            vm,
-            index,
-            priority,
-            affinity,
-            context,
-            usage: Usage::default(),
-            first_run: None,
-            turn_left: 0,
-            ready_since: 0,
-            crash: None,
-        })
+        Box::new(Vcpu::new(vm.clone(), index, config.priority, affinity, context))
     };
     let mut vcpus: Vec<_> = (0..).take(vm.links.len()).map(vcpu).collect();
     if let (Some(tree), Some(first)) = (tree, vcpus.first_mut()) {

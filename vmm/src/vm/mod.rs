@@ -467,6 +467,23 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
+    /// A vCPU that has not run yet.
+    #[must_use]
+    pub fn new(vm: Arc<Vm>, index: u8, priority: u8, affinity: Affinity, context: VcpuContext) -> Self {
+        Self {
+            vm,
+            index,
+            priority,
+            affinity,
+            context,
+            usage: Usage::default(),
+            first_run: None,
+            turn_left: 0,
+            ready_since: 0,
+            crash: None,
+        }
+    }
+
     /// What other cores see of it.
     #[must_use]
     pub fn link(&self) -> &VcpuLink {
@@ -503,18 +520,7 @@ pub(crate) mod tests {
     /// The first vCPU of a VM.
     pub(crate) fn vcpu(vm: Arc<Vm>, priority: u8) -> Box<Vcpu> {
         let context = VcpuContext::new(0, 0x1_0000, vm.memory.ram_size(), 0);
-        Box::new(Vcpu {
-            vm,
-            index: 0,
-            priority,
-            affinity: Affinity::ANY,
-            context,
-            usage: Usage::default(),
-            first_run: None,
-            turn_left: 0,
-            ready_since: 0,
-            crash: None,
-        })
+        Box::new(Vcpu::new(vm, 0, priority, Affinity::ANY, context))
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! distributor.
 
 use super::super::registers::{isb, read_register, write_register};
-use crate::{arch::context::InterruptInterface, devices::vgic::Fill};
+use crate::{arch::context::InterruptInterface, devices::vgic::Fill, word::low_word};
 use spin::Once;
 use tock_registers::{
     interfaces::{Readable, Writeable},
@@ -235,10 +235,4 @@ fn write_v3(index: usize, value: u64) {
             _ => write_register!("ich_lr3_el2", value),
         }
     }
-}
-
-/// The lower half. What is above it is reserved, or not of interest.
-const fn low_word(value: u64) -> u32 {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
 }

@@ -9,8 +9,8 @@
 use super::{
     IntId, Place,
     list_register::{ListRegister, Origin, State},
-    low_word,
 };
+use crate::word::low_word;
 
 /// Implemented bits of a priority.
 const PRIORITY_BITS: u8 = 0xf8;

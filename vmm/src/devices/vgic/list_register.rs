@@ -11,6 +11,7 @@
 //! ```
 
 use super::{IntId, Version};
+use crate::word::low_word;
 
 /// What the virtual CPU interface makes of an interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,7 +118,7 @@ impl ListRegister {
     #[must_use]
     pub fn decode(version: Version, value: u64) -> Self {
         match version {
-            Version::V2 => Self::decode_v2(super::low_word(value)),
+            Version::V2 => Self::decode_v2(low_word(value)),
             Version::V3 => Self::decode_v3(value),
         }
     }
@@ -139,7 +140,7 @@ impl ListRegister {
     /// The meaning of a value of `ICH_LR<n>_EL2`.
     #[inline]
     fn decode_v3(value: u64) -> Self {
-        let field = |shift: u32, mask: u64| super::low_word(value >> shift & mask);
+        let field = |shift: u32, mask: u64| low_word(value >> shift & mask);
         let origin = if field(61, 1) != 0 {
             Origin::Hardware(field(32, V3_PHYSICAL))
         } else {
@@ -250,7 +251,7 @@ mod tests {
         fn any_value_decodes(value: u64) {
             let once = ListRegister::decode_v3(value);
             prop_assert_eq!(ListRegister::decode_v3(once.encode_v3()), once);
-            let once = ListRegister::decode_v2(super::super::low_word(value));
+            let once = ListRegister::decode_v2(low_word(value));
             prop_assert_eq!(ListRegister::decode_v2(once.encode_v2()), once);
         }
     }

@@ -3,10 +3,10 @@
 use super::{
     PRIVATE, Place, Scope, VcpuSet, Version, Vgic,
     bank::{Bits, Groups},
-    bits, index, low_byte, low_word,
+    bits, index, low_byte,
     registers::{self, Entry, REDISTRIBUTOR, Register, V2_DISTRIBUTOR, V3_DISTRIBUTOR},
 };
-use crate::devices::Width;
+use crate::{devices::Width, word::low_word};
 
 /// `IIDR`: product `T`, of Arm (JEP106 0x43b), as the CPU interface beside it usually is.
 const IMPLEMENTER: u32 = 0x54 << 24 | 0x43b;

@@ -225,11 +225,6 @@ const fn index(number: u32) -> usize {
     number as usize
 }
 
-const fn low_word(value: u64) -> u32 {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
-}
-
 const fn low_byte(value: u64) -> u8 {
     value.to_le_bytes()[0]
 }

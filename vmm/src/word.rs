@@ -1,0 +1,8 @@
+//! Parts of words.
+
+/// The low 32 bits.
+#[inline]
+pub(crate) const fn low_word(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
