@@ -22,6 +22,14 @@ class Cpu(NamedTuple):
     variant: int
     revision: int
 
+class Board:
+    @staticmethod
+    def led(on: object) -> None: ...
+    @staticmethod
+    def temperature() -> float: ...
+
+board: Board
+
 BLACK: int
 RED: int
 GREEN: int

@@ -51,16 +51,18 @@ static mp_obj_t state_name(uint32_t state) {
 }
 
 static mp_obj_t capability_names(uint32_t bits) {
-    mp_obj_t names[3];
+    static const struct { uint16_t bit, name; } known[] = {
+        {HV_CAPABILITY_BOARD, MP_QSTR_board},
+        {HV_CAPABILITY_CONTROL, MP_QSTR_control},
+        {HV_CAPABILITY_LOG, MP_QSTR_log},
+        {HV_CAPABILITY_MESSAGES, MP_QSTR_messages},
+    };
+    mp_obj_t names[MP_ARRAY_SIZE(known)];
     size_t count = 0;
-    if (bits & HV_CAPABILITY_CONTROL) {
-        names[count++] = MP_OBJ_NEW_QSTR(MP_QSTR_control);
-    }
-    if (bits & HV_CAPABILITY_LOG) {
-        names[count++] = MP_OBJ_NEW_QSTR(MP_QSTR_log);
-    }
-    if (bits & HV_CAPABILITY_MESSAGES) {
-        names[count++] = MP_OBJ_NEW_QSTR(MP_QSTR_messages);
+    for (size_t i = 0; i < MP_ARRAY_SIZE(known); i++) {
+        if (bits & known[i].bit) {
+            names[count++] = MP_OBJ_NEW_QSTR(known[i].name);
+        }
     }
     return mp_obj_new_tuple(count, names);
 }

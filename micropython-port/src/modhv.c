@@ -79,6 +79,8 @@ static const mp_rom_map_elem_t hv_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_cpu), MP_ROM_PTR(&hv_cpu_object)},
     {MP_ROM_QSTR(MP_QSTR_log), MP_ROM_PTR(&hv_log_object)},
 
+    {MP_ROM_QSTR(MP_QSTR_board), MP_ROM_PTR(&hv_board_module)},
+
     {MP_ROM_QSTR(MP_QSTR_vm), MP_ROM_PTR(&hv_vm_object)},
     {MP_ROM_QSTR(MP_QSTR_vms), MP_ROM_PTR(&hv_vms_object)},
     {MP_ROM_QSTR(MP_QSTR_find), MP_ROM_PTR(&hv_find_object)},

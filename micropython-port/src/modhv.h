@@ -38,6 +38,9 @@ MP_DECLARE_CONST_FUN_OBJ_0(hv_mem_used_object);
 MP_DECLARE_CONST_FUN_OBJ_0(hv_cpu_object);
 MP_DECLARE_CONST_FUN_OBJ_0(hv_log_object);
 
+// hvboard.c
+extern const mp_obj_module_t hv_board_module;
+
 // hvvms.c
 MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(hv_vm_object);
 MP_DECLARE_CONST_FUN_OBJ_0(hv_vms_object);

@@ -50,7 +50,7 @@ fn stub() -> Result<()> {
     let there = stub_names()?;
     let difference: Vec<_> = here.symmetric_difference(&there).collect();
     console
-        .check(there.len() == 40 && difference.is_empty(), &format!("only in one: {difference:?}"))
+        .check(there.len() == 41 && difference.is_empty(), &format!("only in one: {difference:?}"))
         .map(drop)
 }
 
@@ -141,6 +141,7 @@ for what in (
     lambda: hv.spawn('a'), lambda: hv.spawn('other', ['x' * 5000]), lambda: hv.resume(1),
     lambda: hv.send(1, bytes(4097)), lambda: hv.send('other', b'x'), lambda: hv.wait('other', 0),
     lambda: hv.kill('other'), lambda: hv.pause('other'),
+    hv.board.temperature, lambda: hv.board.led(1),
 ):
     try:
         print('allowed', what())
@@ -152,16 +153,19 @@ except ValueError:
     print('NUL')
 ";
     let vms = [
-        Vm::python("a", script).may(&["control", "log", "messages"]),
+        Vm::python("a", script).may(&["board", "control", "log", "messages"]),
         Vm::python("other", "").waits_to_be_started(),
     ];
     let mut lines = vec!["ESRCH"; 11];
-    lines.extend(["EEXIST", "EINVAL", "EINVAL", "EMSGSIZE", "ESRCH", "ESRCH", "ESRCH", "ESRCH", "NUL"]);
+    lines.extend([
+        "EEXIST", "EINVAL", "EINVAL", "EMSGSIZE", "ESRCH", "ESRCH", "ESRCH", "ESRCH", "ENODEV", "ENODEV",
+        "NUL",
+    ]);
     run(&vms)?.of_vm_is("a", &lines)?.ends_with(0).map(drop)
 }
 
 fn unknown_capability() -> Result<()> {
-    let message = "vm 'a': capabilities = \"root\": must be \"control\", \"log\" or \"messages\"";
+    let message = "vm 'a': capabilities = \"root\": must be \"board\", \"control\", \"log\" or \"messages\"";
     run(&[Vm::python("a", "").may(&["root"])])?.shows(message)?.ends_with(2).map(drop)
 }
 

@@ -3,8 +3,11 @@
 //! Most tests of interrupts, power, messages and supervision run there, too: `cargo xtask test raspi4b`.
 //! That these end shows that the machine is switched off, which only the board's power manager does.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -16,6 +19,7 @@ use xtask::raspberry_pi;
 
 use crate::boot::{Vm, bundle, command, products, run_command, run_on};
 use crate::console::Console;
+use crate::dialogue::Dialogue;
 use crate::machine::on_board;
 use crate::process::{file, run, run_with_input, xtask};
 use crate::test;
@@ -26,6 +30,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("raspi4b::demonstration", demonstration),
         test("raspi4b::hello", hello),
         test("raspi4b::input", input),
+        test("raspi4b::led", led),
+        test("raspi4b::temperature", temperature),
         test("raspi4b::exit_code", exit_code),
         test("raspi4b::crash", crash),
         test("raspi4b::other_sizes", other_sizes),
@@ -128,6 +134,59 @@ fn free_memory(nodes: &str) -> Result<(u64, Console)> {
     let free = start.split(' ').next().unwrap_or_default().parse()?;
     console.shows("works\n")?.ends_with(0)?;
     Ok((free, console))
+}
+
+/// QEMU's firmware always has 25 degrees. Who may not ask gets nothing.
+fn temperature() -> Result<()> {
+    let script = "import hv\ntry: print(hv.board.temperature())\nexcept OSError as error: print(error.errno)";
+    let vms = [Vm::python("may", script).may(&["board"]), Vm::python("not", script)];
+    let console = run_on(&pi(), &bundle(&vms)?, "")?;
+    console.of_vm_is("may", &["25.0"])?.of_vm_is("not", &["1"])?.ends_with(0).map(drop)
+}
+
+/// The pin is an output, and its level follows (`GPFSEL4`, `GPLEV1`), as QEMU's monitor shows.
+fn led() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("monitor");
+    let extra = vec!["-monitor".into(), format!("unix:{},server,nowait", socket.display()).into()];
+    let vm = Vm::python(
+        "a",
+        "import hv\nfor on in (True, False):\n  hv.board.led(on)\n  print('led', on)\n  input()",
+    );
+    let mut dialogue = Dialogue::start_on(&Board { extra, ..pi() }, &[vm.may(&["board"])], "")?;
+    dialogue.expects("led True\n")?;
+    let mut monitor = Monitor::connect(&socket)?;
+    ensure!(monitor.word(0xfe20_0010)? >> 6 & 0b111 == 0b001, "the pin is no output");
+    ensure!(monitor.word(0xfe20_0038)? >> 10 & 1 == 1, "the LED is off");
+    dialogue.types("\r")?.expects("led False\n")?;
+    ensure!(monitor.word(0xfe20_0038)? >> 10 & 1 == 0, "the LED is on");
+    dialogue.types("\r")?;
+    dialogue.ends()?.ends_with(0).map(drop)
+}
+
+/// QEMU's own monitor.
+struct Monitor(BufReader<UnixStream>);
+
+impl Monitor {
+    fn connect(socket: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(socket).context("no monitor")?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// What a physical address has.
+    fn word(&mut self, address: u64) -> Result<u32> {
+        self.0.get_mut().write_all(format!("xp /1wx {address:#x}\n").as_bytes())?;
+        let answer = format!("{address:016x}: 0x");
+        let mut line = String::new();
+        loop {
+            line.clear();
+            ensure!(self.0.read_line(&mut line)? > 0, "the monitor is gone");
+            if let Some((_, word)) = line.split_once(&answer) {
+                return u32::from_str_radix(word.trim(), 16).context("no number");
+            }
+        }
+    }
 }
 
 /// QEMU describes only the first part of its RAM. The rest is there, and a node that QEMU does not replace tells of it.

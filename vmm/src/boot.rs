@@ -16,7 +16,7 @@ use crate::{
         page_table::{ADDRESS_LIMIT, PAGE_SIZE},
     },
     platform::{GicCpus, Platform, Psci, Required},
-    random,
+    random, raspberry_pi,
     vm::{self, BuildError, Builder, Interrupts},
 };
 use alloc::boxed::Box;
@@ -118,6 +118,7 @@ pub fn discover(tree: &'static [u8]) -> Platform<'static> {
     logger::init();
     platform.seeds.into_iter().for_each(random::seed);
     read_clock(&platform);
+    use_peripherals(&platform);
     platform
 }
 
@@ -147,6 +148,15 @@ fn open_or_guess(platform: &Platform<'_>) -> Option<Device> {
     let guess = Platform::guess(cpu::identification(), mmu::image_range().start);
     let power_manager = platform.power_manager.clone().or(guess.power_manager.clone());
     open(&Platform { power_manager, ..guess })
+}
+
+/// Starts what only a Raspberry Pi has.
+fn use_peripherals(platform: &Platform<'_>) {
+    let led = platform.led.as_ref().map(|led| &led.controller);
+    let ranges = [platform.mailbox.as_ref(), platform.noise.as_ref(), led];
+    ranges.into_iter().flatten().for_each(|range| map(range.clone(), Kind::Device));
+    // SAFETY: just mapped.
+    unsafe { raspberry_pi::init(platform) };
 }
 
 /// Takes over the time of day from a PL031, whose first register counts seconds (Arm DDI 0224, 3.3.1).

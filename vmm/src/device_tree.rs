@@ -17,7 +17,7 @@ const MAX_SIZE: usize = 2 << 20;
 /// Deepest nesting of nodes that is accepted.
 const MAX_DEPTH: usize = 12;
 /// The properties that anyone asks for; the others are passed over. Some nodes have hundreds.
-const PROPERTIES: [&str; 24] = [
+const PROPERTIES: [&str; 25] = [
     "#address-cells",
     "#redistributor-regions",
     "#size-cells",
@@ -28,6 +28,7 @@ const PROPERTIES: [&str; 24] = [
     "cpu-release-addr",
     "device_type",
     "enable-method",
+    "gpios",
     "interrupts",
     "kaslr-seed",
     "linux,initrd-end",

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod monitor;
 pub mod platform;
 pub mod random;
+pub mod raspberry_pi;
 pub mod scheduler;
 pub mod vm;
 mod word;

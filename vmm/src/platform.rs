@@ -1,10 +1,13 @@
 //! What the device tree says the board has.
 
+mod led;
 mod serial;
 
 use crate::device_tree::{self, Path};
 use core::{fmt, ops::Range};
 use heapless::Vec;
+pub use led::Led;
+use led::Leds;
 use serial::Serial;
 
 /// Ranges of one kind that a board may have.
@@ -39,6 +42,12 @@ pub struct Platform<'a> {
     pub psci: Option<Psci>,
     /// Registers of a BCM2835's power manager.
     pub power_manager: Option<Range<u64>>,
+    /// Registers of a Raspberry Pi's mailboxes, by which its firmware is asked.
+    pub mailbox: Option<Range<u64>>,
+    /// The LED that shows activity, on a Raspberry Pi.
+    pub led: Option<Led>,
+    /// Registers of a generator of random numbers, an RNG200.
+    pub noise: Option<Range<u64>>,
     /// The cores, in the order of the device tree.
     pub cores: Vec<Core, MAX_CORES>,
     /// The bundle that the boot loader has put into memory.
@@ -150,15 +159,17 @@ impl<'a> Platform<'a> {
     /// Reads a device tree. What is missing is left empty.
     pub fn from_device_tree(tree: &'a [u8]) -> Result<Self, device_tree::Error> {
         let mut platform = Self::default();
-        let mut serial = Serial::default();
+        let (mut serial, mut leds) = (Serial::default(), Leds::default());
         for range in device_tree::reserved(tree)? {
             push(&mut platform.reserved, Some(range));
         }
         device_tree::walk(tree, |path| {
             platform.visit(path);
             serial.visit(path);
+            leds.visit(path);
         })?;
         platform.uart = serial.console();
+        platform.led = leds.activity();
         platform.keep_release_addresses();
         Ok(platform)
     }
@@ -239,6 +250,12 @@ impl<'a> Platform<'a> {
         }
         if node.is_compatible("brcm,bcm2835-pm-wdt") {
             self.power_manager = path.reg(0);
+        }
+        if node.is_compatible("brcm,bcm2835-mbox") {
+            self.mailbox = path.reg(0);
+        }
+        if node.is_compatible("brcm,bcm2711-rng200") {
+            self.noise = path.reg(0);
         }
         if node.is_compatible("arm,pl031") {
             self.clock = path.reg(0);

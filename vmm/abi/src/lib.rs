@@ -14,6 +14,7 @@
 //! `-`[`EFAULT`], and nothing is read or written.
 #![no_std]
 
+pub mod board;
 pub mod files;
 pub mod virt;
 pub mod vms;
@@ -77,6 +78,8 @@ pub const ENOMEM: i64 = 12;
 pub const EFAULT: i64 = 14;
 /// There is one already.
 pub const EEXIST: i64 = 17;
+/// No such device.
+pub const ENODEV: i64 = 19;
 /// A part of the path, or what has to be a directory, is none.
 pub const ENOTDIR: i64 = 20;
 /// It is a directory.

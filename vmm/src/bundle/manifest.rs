@@ -17,7 +17,7 @@
 //! restart = "never"           # optional: never, on-failure or always
 //! storage = "1MiB"            # optional: room for the files that it writes
 //! autostart = true            # optional: whether it starts by itself
-//! capabilities = ["log"]      # optional: what it may do besides: control, log, messages
+//! capabilities = ["log"]      # optional: what it may do besides: board, control, log, messages
 //! [vm.files]                  # optional, tiny
 //! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
 //! ```
@@ -443,6 +443,7 @@ fn capabilities(value: &Value<'_>) -> Result<Capabilities, ManifestError> {
     let mut bits = 0;
     for item in value.array("an array of strings, as in [\"log\"]")? {
         bits |= match item.string()? {
+            "board" => abi::board::CAPABILITY_BOARD,
             "control" => abi::vms::CAPABILITY_CONTROL,
             "log" => abi::vms::CAPABILITY_LOG,
             "messages" => abi::vms::CAPABILITY_MESSAGES,

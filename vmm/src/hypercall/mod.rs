@@ -3,6 +3,7 @@
 //! Nothing here allocates, but for what SPAWN has to keep, and nothing a guest passes is used before it has been checked.
 
 mod basic;
+mod board;
 mod console;
 mod files;
 mod messages;
@@ -62,6 +63,7 @@ pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
         abi::vms::VM_INFO..=abi::vms::LOG_READ => vms::call(vm, number, [a1, a2, a3, a4]),
         abi::vms::SEND => messages::send(vm, a1, a2, a3),
         abi::vms::RECEIVE => messages::receive(vm, a1, a2),
+        abi::board::BOARD_LED..=abi::board::BOARD_TEMPERATURE => board::call(vm, number, a1),
         _ => Err(Errno(abi::ENOSYS)),
     };
     registers.x[0] = result.unwrap_or_else(|Errno(number)| number.wrapping_neg().cast_unsigned());
@@ -119,7 +121,7 @@ pub(crate) mod tests {
     fn version_and_features() {
         let vm = vm();
         assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16 | 1);
-        let groups = 1 << (0x70 / 8) | 1 << (0x58 / 8) | 1 << (0x50 / 8) | 0b1101_0101;
+        let groups = 1 << (0x90 / 8) | 1 << (0x70 / 8) | 1 << (0x58 / 8) | 1 << (0x50 / 8) | 0b1101_0101;
         assert_eq!(call_with(&vm, &[abi::FEATURES, 0]), groups, "and 0, 0x10, 0x20, 0x30 and 0x38");
         assert_eq!(call_with(&vm, &[abi::FEATURES, 1]), 0);
         assert_eq!(call_with(&vm, &[abi::FEATURES, u64::MAX]), 0);
@@ -212,6 +214,20 @@ pub(crate) mod tests {
         assert_eq!([1, 0].map(|_| call(&[FILE_READDIR, 0, 0x1000])), [1, 0]);
         assert_eq!(call(&[FILE_SPACE, 0x1000]), 0);
         assert_eq!(call(&[FILE_SYNC]), 0);
+    }
+
+    #[test]
+    fn a_board_without_devices_says_so() {
+        use abi::board::{BOARD_LED, BOARD_TEMPERATURE, CAPABILITY_BOARD};
+        let allowed = vm_with(CAPABILITY_BOARD);
+        for (call, result) in [
+            ([BOARD_LED, 1], -abi::ENODEV),
+            ([BOARD_LED, 2], -abi::EINVAL),
+            ([BOARD_TEMPERATURE, 0], -abi::ENODEV),
+        ] {
+            assert_eq!(call_with(&vm(), &call), -abi::EPERM);
+            assert_eq!(call_with(&allowed, &call), result);
+        }
     }
 
     #[test]

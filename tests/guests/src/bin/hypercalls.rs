@@ -80,6 +80,7 @@ fn good_calls() {
         vms::VM_INFO,
         vms::LOG_READ,
         vms::SEND,
+        abi::board::BOARD_LED,
     ];
     check("features", abi::FEATURES, [0, 0], groups.map(|first| 1 << (first / 8)).iter().sum());
     check("features past the last word", abi::FEATURES, [1, 0], 0);

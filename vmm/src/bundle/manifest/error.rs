@@ -237,7 +237,7 @@ impl fmt::Display for Problem {
             Self::NoCore => f.write_str("must name a core"),
             Self::NoSuchCore => f.write_str("no such core is running"),
             Self::Restart => f.write_str("must be \"never\", \"on-failure\" or \"always\""),
-            Self::Capability => f.write_str("must be \"control\", \"log\" or \"messages\""),
+            Self::Capability => f.write_str("must be \"board\", \"control\", \"log\" or \"messages\""),
             Self::GuestPath => {
                 f.write_str("a path in the VM starts with \"/\" and has no empty, \".\" or \"..\" part")
             }

@@ -160,7 +160,7 @@ fn storage_has_a_range() {
 fn capabilities_have_names() {
     let all = Manifest::parse(&with("capabilities = [\"messages\", \"log\", \"control\"]")).unwrap();
     assert_eq!(all.vms[0].capabilities, Capabilities(0b111));
-    let rule = "must be \"control\", \"log\" or \"messages\"";
+    let rule = "must be \"board\", \"control\", \"log\" or \"messages\"";
     check(
         &with("capabilities = [\"log\", \"root\"]"),
         &format!("2: vm 'a': capabilities = \"root\": {rule}"),
