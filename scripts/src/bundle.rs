@@ -125,12 +125,13 @@ impl Draft {
     }
 
     fn file_names(&self) -> BTreeSet<&str> {
-        self.manifest.vms.iter().flat_map(files_of).map(|file| file.name.as_str()).collect()
+        self.manifest
+            .vms
+            .iter()
+            .flat_map(VmConfig::bundle_files)
+            .map(|(_, file)| file.name.as_str())
+            .collect()
     }
-}
-
-fn files_of(vm: &VmConfig) -> impl Iterator<Item = &FileName> {
-    std::iter::once(&vm.image).chain(vm.files.values())
 }
 
 fn wrong(error: &ManifestError, shown: &str) -> Failure {

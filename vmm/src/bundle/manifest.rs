@@ -8,6 +8,7 @@
 //! machine = "tiny"            # optional: tiny or virt
 //! image = "micropython.elf"   # ELF, flat binary or arm64 Image, a file of the bundle
 //! memory = "1MiB"
+//! initrd = "initrd.gz"        # optional, virt: the initial RAM disk, a file of the bundle
 //! vcpus = 1                   # optional, 1 to 8
 //! entry = [0x10000]           # optional, tiny: where each vCPU starts, if not at the image's entry
 //! args = ["hello.py"]         # optional; the first is the program's name
@@ -63,6 +64,7 @@ const VM_KEYS: &[&str] = &[
     "name",
     "machine",
     "image",
+    "initrd",
     "memory",
     "vcpus",
     "entry",
@@ -97,6 +99,8 @@ pub struct VmConfig {
     pub machine: Machine,
     /// The program that the VM boots.
     pub image: FileName,
+    /// The initial RAM disk that the program finds in memory.
+    pub initrd: Option<FileName>,
     /// Size of RAM in bytes: one of the machine's [`memory_sizes`](Machine::memory_sizes), whole pages.
     pub memory: u64,
     /// Number of vCPUs: 1 to [`abi::VCPUS_MAX`].
@@ -142,6 +146,15 @@ pub enum Machine {
 }
 
 impl Machine {
+    /// What the manifest calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Virt => "virt",
+        }
+    }
+
     /// Guest physical address of RAM.
     #[must_use]
     pub const fn memory_base(self) -> u64 {
@@ -261,11 +274,13 @@ impl VmConfig {
         let image = file_name(&table.require("image")?)?;
         let vcpus = table.get("vcpus").map_or(Ok(1), |value| vcpus(&value))?;
         let memory = size_in(&table.require("memory")?, &machine.memory_sizes(vcpus))?;
-        let tiny_only = |key| table.get(key).map(|value| only_on_tiny(machine, value)).transpose();
+        let only_on = |kind, key| table.get(key).map(|value| only_on(kind, machine, value)).transpose();
+        let tiny_only = |key| only_on(Machine::Tiny, key);
         Ok(Self {
             name,
             machine,
             image,
+            initrd: only_on(Machine::Virt, "initrd")?.map(|value| file_name(&value)).transpose()?,
             memory,
             vcpus,
             entry: tiny_only("entry")?.map_or(Ok(Vec::new()), |value| entry(&value, vcpus, memory))?,
@@ -285,12 +300,16 @@ impl VmConfig {
         })
     }
 
+    /// The files of the bundle that it names, each with the key that it is the value of.
+    pub fn bundle_files(&self) -> impl Iterator<Item = (&str, &FileName)> {
+        let initrd = self.initrd.iter().map(|file| ("initrd", file));
+        let files = self.files.iter().map(|(path, file)| (path.as_str(), file));
+        core::iter::once(("image", &self.image)).chain(initrd).chain(files)
+    }
+
     fn check_files(&self, exists: &impl Fn(&str) -> bool) -> Result<(), ManifestError> {
-        if !exists(&self.image.name) {
-            return Err(ManifestError::no_such_file(self, "image", &self.image));
-        }
-        match self.files.iter().find(|(_, file)| !exists(&file.name)) {
-            Some((path, file)) => Err(ManifestError::no_such_file(self, path, file)),
+        match self.bundle_files().find(|(_, file)| !exists(&file.name)) {
+            Some((key, file)) => Err(ManifestError::no_such_file(self, key, file)),
             None => Ok(()),
         }
     }
@@ -352,9 +371,9 @@ fn machine(value: &Value<'_>) -> Result<Machine, ManifestError> {
     }
 }
 
-/// Refuses a key that means nothing on a board.
-fn only_on_tiny(machine: Machine, value: Value<'_>) -> Result<Value<'_>, ManifestError> {
-    if machine == Machine::Tiny { Ok(value) } else { Err(value.error(Problem::OnlyOnTiny)) }
+/// Refuses a key that means something on one kind of machine only, if this is another one.
+fn only_on(kind: Machine, machine: Machine, value: Value<'_>) -> Result<Value<'_>, ManifestError> {
+    if machine == kind { Ok(value) } else { Err(value.error(Problem::OnlyOn(kind))) }
 }
 
 fn file_name(value: &Value<'_>) -> Result<FileName, ManifestError> {

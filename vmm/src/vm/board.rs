@@ -3,6 +3,7 @@
 use super::{Vm, virt::Region};
 use crate::{
     arch::timer,
+    clock,
     devices::{
         Bus, Device, Width,
         access::{Direction, MmioAccess},
@@ -10,10 +11,13 @@ use crate::{
         pl031::Pl031,
         vgic::VcpuSet,
     },
+    word::low_word,
 };
 use core::num::NonZeroU64;
 use spin::Mutex;
 use tinyvmm_abi::virt::{GICR_SIZE, RTC_INTID, UART_INTID};
+
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The devices of a VM.
 pub struct Board {
@@ -35,11 +39,12 @@ impl Board {
         Self { bus, devices: None }
     }
 
-    /// All of the `virt` machine. Its clock begins with the epoch, as nobody knows better.
+    /// All of the `virt` machine. Its clock shows the time of day, as far as the board knows it.
     #[must_use]
     pub fn virt(bus: Bus<Region>) -> Self {
         let frequency = NonZeroU64::new(timer::frequency()).unwrap_or(NonZeroU64::MIN);
-        let devices = Devices { uart: Pl011::new(), rtc: Pl031::new(0, timer::now(), frequency) };
+        let seconds = low_word(clock::now() / NANOSECONDS_PER_SECOND);
+        let devices = Devices { uart: Pl011::new(), rtc: Pl031::new(seconds, timer::now(), frequency) };
         Self { bus, devices: Some(Mutex::new(devices)) }
     }
 }

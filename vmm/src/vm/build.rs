@@ -2,7 +2,7 @@
 
 use super::{
     Board, Mailbox, Vcpu, Vm, VmConsole, VmId,
-    virt::{self, DeviceTreeError, NoRoom},
+    virt::{self, DeviceTreeError, NoRoom, SEED_SIZE},
 };
 use crate::{
     arch::{
@@ -24,6 +24,7 @@ use crate::{
         page_table::{BLOCK_1G, BLOCK_2M, MapError, PAGE_SIZE},
         stage2::{Access, Stage2},
     },
+    random,
     scheduler::Affinity,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -159,7 +160,7 @@ impl<'a> Builder<'a> {
         load(&memory, &image);
         let tree = match config.machine {
             Machine::Tiny => None,
-            Machine::Virt => Some(put_device_tree(&memory, &image, config, args)?),
+            Machine::Virt => Some(self.equip(&memory, &image, config, args)?),
         };
         let mut vm = Vm::new(id, config.name.clone(), memory, console, files, board, vcpus);
         vm.capabilities = config.capabilities;
@@ -168,6 +169,38 @@ impl<'a> Builder<'a> {
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
         Ok(vcpus_of(Arc::new(vm), config, &image, tree, created))
+    }
+
+    /// Puts the initial RAM disk and the device tree into the memory of a `virt` machine, which then is as its guest
+    /// expects it: written back, for a guest that starts with its caches off. Returns the tree's address.
+    fn equip(
+        &self,
+        memory: &GuestMemory,
+        image: &GuestImage<'_>,
+        config: &VmConfig,
+        args: &[String],
+    ) -> Result<u64, Reason> {
+        let initrd = config.initrd.as_ref().map(|file| self.bundle.file(&file.name).unwrap_or_default());
+        let placement = virt::Placement::new(image, config.memory, initrd.map(|bytes| bytes.len() as u64))?;
+        let put = |address, bytes: &[u8]| {
+            let range = memory.check(address, bytes.len() as u64).map_err(|_| Reason::Misplaced)?;
+            memory.write(range, bytes);
+            Ok::<_, Reason>(())
+        };
+        if let (Some(range), Some(bytes)) = (&placement.initrd, initrd) {
+            put(range.start, bytes)?;
+        }
+        let tree = virt::DeviceTree {
+            gic: gic::version(),
+            vcpus: config.vcpus,
+            memory: config.memory,
+            args,
+            initrd: placement.initrd,
+            seed: seed(),
+        };
+        put(placement.device_tree, &tree.to_bytes()?)?;
+        memory.clean_to_memory();
+        Ok(placement.device_tree)
     }
 
     /// Memory and devices of a `tiny` machine.
@@ -331,21 +364,11 @@ fn map_cpu_interface(stage2: &mut Stage2) -> Result<(), MapError> {
     }
 }
 
-/// Puts the device tree into the memory of a `virt` machine, which then is as its guest expects it: written back,
-/// for a guest that starts with its caches off. Returns the tree's address.
-fn put_device_tree(
-    memory: &GuestMemory,
-    image: &GuestImage<'_>,
-    config: &VmConfig,
-    args: &[String],
-) -> Result<u64, Reason> {
-    let placement = virt::Placement::new(image, config.memory, None)?;
-    let (gic, vcpus) = (gic::version(), config.vcpus);
-    let tree = virt::DeviceTree { gic, vcpus, memory: config.memory, args, initrd: None }.to_bytes()?;
-    let range = memory.check(placement.device_tree, tree.len() as u64).map_err(|_| Reason::Misplaced)?;
-    memory.write(range, &tree);
-    memory.clean_to_memory();
-    Ok(placement.device_tree)
+/// What a guest starts its own random numbers from.
+fn seed() -> [u8; SEED_SIZE] {
+    let mut seed = [0; SEED_SIZE];
+    random::generator().fill(&mut seed);
+    seed
 }
 
 /// The vCPUs of a VM. On the `tiny` machine all of them start; on a board the first one, with the address

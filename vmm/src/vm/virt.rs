@@ -8,7 +8,7 @@
 mod device_tree;
 mod placement;
 
-pub use device_tree::{DeviceTree, DeviceTreeError};
+pub use device_tree::{DeviceTree, DeviceTreeError, SEED_SIZE};
 pub use placement::{NoRoom, Placement};
 
 use crate::{

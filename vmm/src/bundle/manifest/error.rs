@@ -6,7 +6,7 @@ use core::fmt;
 
 use tinyvmm_abi as abi;
 
-use super::{FileName, MAX_LENGTH, VmConfig};
+use super::{FileName, MAX_LENGTH, Machine, VmConfig};
 
 /// A place in the manifest, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +134,8 @@ pub enum Problem {
     DuplicateName,
     /// Not a kind of machine.
     Machine,
-    /// A key that only a `tiny` machine has.
-    OnlyOnTiny,
+    /// A key that only this kind of machine has.
+    OnlyOn(Machine),
     /// A size without a known unit.
     MemoryUnit,
     /// Too little or too much memory, or no whole pages.
@@ -209,7 +209,7 @@ impl fmt::Display for Problem {
             Self::Name => f.write_str("must be 1 to 31 letters, digits, dots, underscores or hyphens"),
             Self::DuplicateName => f.write_str("another VM has this name already"),
             Self::Machine => f.write_str("must be \"tiny\" or \"virt\""),
-            Self::OnlyOnTiny => f.write_str("only a \"tiny\" machine has this key"),
+            Self::OnlyOn(kind) => write!(f, "only a \"{}\" machine has this key", kind.name()),
             Self::MemoryUnit => f.write_str("use KiB, MiB or GiB, as in \"1MiB\""),
             Self::MemoryRange { least, most } => {
                 let (most, unit) = if *most >> 30 > 0 { (most >> 30, "GiB") } else { (most >> 20, "MiB") };

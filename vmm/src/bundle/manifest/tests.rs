@@ -105,7 +105,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, autostart, capabilities, files",
+         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, autostart, capabilities, files",
     );
 }
 
@@ -232,6 +232,16 @@ fn a_board_has_neither_entries_nor_files_nor_python() {
         let message = format!("3: vm 'a': {line}: only a \"tiny\" machine has this key");
         check(&with(&format!("machine = \"virt\"\n{line}")), &message);
     }
+}
+
+#[test]
+fn only_a_board_has_an_initial_ram_disk() {
+    let line = "initrd = \"disk.gz\"";
+    check(&with(line), "2: vm 'a': initrd = \"disk.gz\": only a \"virt\" machine has this key");
+    let manifest = Manifest::parse(&with(&format!("machine = \"virt\"\n{line}"))).unwrap();
+    assert_eq!(manifest.vms[0].initrd.as_ref().unwrap().name, "disk.gz");
+    let missing = manifest.check_files(|name| name != "disk.gz").unwrap_err();
+    assert_eq!(missing.in_file("x.toml").to_string(), "x.toml:3: vm 'a': initrd = \"disk.gz\": no such file");
 }
 
 #[test]

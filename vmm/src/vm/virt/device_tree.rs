@@ -26,6 +26,9 @@ const LEVEL_HIGH: u32 = 4;
 /// given the virtual timer; the others are named because programs look for the third.
 const TIMER_INTIDS: [u32; 4] = [16 + 13, 16 + 14, TIMER_INTID, 16 + 10];
 
+/// Bytes of `rng-seed`: as many as Linux takes to be enough to start from.
+pub const SEED_SIZE: usize = 32;
+
 /// What a device tree tells.
 #[derive(Debug, Clone)]
 pub struct DeviceTree<'a> {
@@ -39,6 +42,8 @@ pub struct DeviceTree<'a> {
     pub args: &'a [String],
     /// The initial RAM disk, if there is one.
     pub initrd: Option<Range<u64>>,
+    /// What the guest starts its random numbers from.
+    pub seed: [u8; SEED_SIZE],
 }
 
 impl DeviceTree<'_> {
@@ -76,6 +81,7 @@ impl DeviceTree<'_> {
         node(fdt, "chosen", |fdt| {
             fdt.property_string("stdout-path", &format!("/{}", uart_name()))?;
             fdt.property_string("bootargs", &self.args.join(" "))?;
+            fdt.property("rng-seed", &self.seed)?;
             if let Some(initrd) = &self.initrd {
                 fdt.property_u64("linux,initrd-start", initrd.start)?;
                 fdt.property_u64("linux,initrd-end", initrd.end)?;
@@ -230,7 +236,14 @@ mod tests {
     use tinyvmm_abi::{ARGS_SIZE, VCPUS_MAX, virt::DEVICE_TREE_MAX};
 
     fn tree(gic: Version, vcpus: u32, args: &[String], initrd: Option<Range<u64>>) -> Aligned {
-        let tree = DeviceTree { gic, vcpus, memory: 64 << 20, args, initrd };
+        let tree = DeviceTree {
+            gic,
+            vcpus,
+            memory: 64 << 20,
+            args,
+            initrd,
+            seed: *b"as many bytes as a seed has, yes",
+        };
         Aligned::new(&tree.to_bytes().unwrap())
     }
 
@@ -319,7 +332,14 @@ mod tests {
     #[test]
     fn strings_have_no_nul() {
         let args = ["a\0b".to_string()];
-        let tree = DeviceTree { gic: Version::V3, vcpus: 1, memory: 1 << 20, args: &args, initrd: None };
+        let tree = DeviceTree {
+            gic: Version::V3,
+            vcpus: 1,
+            memory: 1 << 20,
+            args: &args,
+            initrd: None,
+            seed: [0; SEED_SIZE],
+        };
         let message = tree.to_bytes().unwrap_err().to_string();
         assert_eq!(message, "the guest's device tree: Strings cannot contain NUL");
     }
