@@ -7,6 +7,7 @@ use elf::{ElfBytes, abi::PF_X, endian::LittleEndian};
 use libtest_mimic::Trial;
 use xtask::paths::root;
 use xtask::qemu::Machine;
+use xtask::source_tree::MICROPYTHON;
 
 use crate::boot::{Vm, built, bundle, counting, run, run_on};
 use crate::dialogue::Dialogue;
@@ -49,6 +50,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("python::arguments", arguments),
         test("python::files_and_modules", files_and_modules),
         test("python::missing_script", missing_script),
+        test("python::does_at_the_end_what_was_left_for_it", does_at_the_end_what_was_left_for_it),
         test("python::small_memory", small_memory),
         test("python::too_little_memory", too_little_memory),
         test("python::large_memory", large_memory),
@@ -127,6 +129,13 @@ fn files_and_modules() -> Result<()> {
 fn missing_script() -> Result<()> {
     let console = run(&[Vm::python("a", "").args(&["other.py"])])?;
     console.shows("other.py")?.shows("ENOENT")?.ends_with(2).map(drop)
+}
+
+/// Upstream's test, which only a program of its own can run.
+fn does_at_the_end_what_was_left_for_it() -> Result<()> {
+    let test = MICROPYTHON.directory()?.join("tests/misc/sys_atexit.py");
+    let expected = std::fs::read_to_string(test.with_extension("py.exp"))?;
+    run(&[Vm::python("a", &std::fs::read_to_string(test)?)])?.is(&expected)?.ends_with(0).map(drop)
 }
 
 fn small_memory() -> Result<()> {
