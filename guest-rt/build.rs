@@ -23,7 +23,8 @@ fn write_linker_script(out: &Path) -> Result<()> {
     println!("cargo:rerun-if-changed=guest.ld");
     println!("cargo:rustc-link-search={}", out.display());
     let layout = fs::read_to_string("guest.ld").context("cannot read guest.ld")?;
-    let script = format!("IMAGE_BASE = {:#x};\n\n{layout}", tinyvmm_abi::IMAGE_BASE);
+    let (image, code) = (tinyvmm_abi::IMAGE_BASE, tinyvmm_abi::CODE_BASE);
+    let script = format!("IMAGE_BASE = {image:#x};\nCODE_BASE = {code:#x};\n\n{layout}");
     fs::write(out.join("guest.ld"), script).context("cannot write guest.ld")
 }
 

@@ -15,6 +15,7 @@ char *strcpy(char *to, const char *from);
 size_t strcspn(const char *string, const char *refused);
 size_t strlen(const char *string);
 int strncmp(const char *left, const char *right, size_t size);
+char *strncpy(char *to, const char *from, size_t size);
 char *strrchr(const char *string, int character);
 size_t strspn(const char *string, const char *accepted);
 

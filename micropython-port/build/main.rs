@@ -7,6 +7,7 @@
 mod compile;
 mod frozen;
 mod headers;
+mod mbedtls;
 mod port;
 mod program;
 mod training;
@@ -18,6 +19,9 @@ use std::fs;
 use std::path::PathBuf;
 use upstream::Upstream;
 
+/// Has VMs share the code: `guest.ld` of guest-rt looks for it.
+const SHARE_CODE: &str = "--defsym=SHARE_CODE=1";
+
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let upstream = Upstream::find()?;
@@ -28,7 +32,9 @@ fn main() -> Result<()> {
     fs::copy(&mpy_cross, bin.join("mpy-cross"))?;
     let mut port = port::program(&upstream, &out.join("port"))?;
     headers::generate(&port)?;
+    compile::into_guest(&mbedtls::program(&port, &out.join("mbedtls"))?)?;
     port.sources.push(frozen::content(&port, &mpy_cross)?);
     port.flags.extend(training::flags_for(&port));
+    println!("cargo:rustc-link-arg-bins={SHARE_CODE}");
     compile::into_guest(&port)
 }

@@ -30,8 +30,10 @@ const EXTMOD: &[&str] = &[
     "modre",
     "modselect",
     "modtime",
+    "modtls_mbedtls",
     "moductypes",
     "modvfs",
+    "modwebsocket",
     "vfs",
     "vfs_blockdev",
     "vfs_fat",
@@ -131,6 +133,9 @@ const SMALL: &[SourceFlags] = &[
 /// are from its frame.
 const APART: &[SourceFlags] = &[("src/interpreter.c", &["-fno-lto"]), ("py/modthread.c", &["-fno-lto"])];
 
+/// Programs that poll a TLS stream call its `ioctl`, which upstream has in a build for its tests alone.
+const STREAM_CONTROL: SourceFlags = ("extmod/modtls_mbedtls.c", &["-DMICROPY_UNIX_COVERAGE=1"]);
+
 /// `console.c` gives the line editor its characters.
 const LINE_EDITOR: SourceFlags = ("readline/readline.c", &["-Dmp_hal_stdin_rx_chr=port_readline_chr"]);
 
@@ -145,7 +150,7 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
-        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, APART, &[LINE_EDITOR]].concat(),
+        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, APART, &[LINE_EDITOR, STREAM_CONTROL]].concat(),
     })
 }
 
@@ -159,6 +164,7 @@ fn all_flags(upstream: &Upstream, build: &Path, src: &Path) -> Result<Vec<String
 /// The flags for any machine.
 pub(crate) fn common_flags(upstream: &Upstream, build: &Path, src: &Path) -> Result<Vec<String>> {
     let mut flags = flags(MEANING);
+    flags.extend(upstream.mbedtls.flags());
     flags.extend([include(src), include(&upstream.path("")), include(build)]);
     flags.push(headers("DEP_GUEST_RT_INCLUDE")?);
     Ok(flags)

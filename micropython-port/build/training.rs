@@ -120,7 +120,9 @@ fn key(program: &Program, scripts: &[PathBuf]) -> Result<String> {
     let port = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let mut files: Vec<PathBuf> =
         program.sources.iter().filter(|source| !source.ends_with(FROZEN)).cloned().collect();
-    files.extend(["src/mpconfigport.h", "src/quick.h", "manifest.py"].map(|file| port.join(file)));
+    files.extend(
+        ["src/mpconfigport.h", "src/quick.h", "src/tlsconfig.h", "manifest.py"].map(|file| port.join(file)),
+    );
     files.extend(python_files(&port.join("modules"))?);
     files.extend(python_files(&program.upstream.path("extmod/asyncio"))?);
     files.extend_from_slice(scripts);

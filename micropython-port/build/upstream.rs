@@ -7,13 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::mbedtls::Mbedtls;
+
 /// The variable that names the tree.
 const TREE: &str = "MICROPYTHON_DIR";
 /// What is used of the tree: somebody may work on it.
-const WATCHED: &[&str] = &["extmod", "lib/libm_dbl", "lib/littlefs", "lib/oofatfs", "py", "shared", "tools"];
+const WATCHED: &[&str] =
+    &["extmod", "lib/libm_dbl", "lib/littlefs", "lib/mbedtls_errors", "lib/oofatfs", "py", "shared", "tools"];
 
 /// An unpacked release of MicroPython.
 pub(crate) struct Upstream {
+    /// The library that it comes without.
+    pub(crate) mbedtls: Mbedtls,
     tree: PathBuf,
     version: String,
 }
@@ -31,7 +36,7 @@ impl Upstream {
         for directory in WATCHED {
             println!("cargo:rerun-if-changed={}", tree.join(directory).display());
         }
-        Ok(Self { tree, version })
+        Ok(Self { mbedtls: Mbedtls::find()?, tree, version })
     }
 
     /// The version, in the form of upstream's release tags.
@@ -46,13 +51,7 @@ impl Upstream {
 
     /// Paths of the C files in a directory of the tree, in a fixed order.
     pub(crate) fn c_files(&self, directory: &str) -> Result<Vec<PathBuf>> {
-        let directory = self.path(directory);
-        let entries =
-            fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
-        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-        files.retain(|file| file.extension() == Some(OsStr::new("c")));
-        files.sort();
-        Ok(files)
+        c_files(&self.path(directory))
     }
 
     /// One of upstream's scripts, ready to run.
@@ -65,6 +64,15 @@ impl Upstream {
         command.arg(self.path(path));
         command
     }
+}
+
+/// Paths of the C files in a directory, in a fixed order.
+pub(crate) fn c_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|file| file.extension() == Some(OsStr::new("c")));
+    files.sort();
+    Ok(files)
 }
 
 /// Runs a command and returns what it printed.

@@ -3,11 +3,20 @@
 #include "extmod/modmachine.h"
 #include "py/mphal.h"
 
+#include "port.h"
+
+// disable_irq() and enable_irq() are upstream's, in terms of these.
+#undef MICROPY_BEGIN_ATOMIC_SECTION
+#define MICROPY_BEGIN_ATOMIC_SECTION() port_threads_hold()
+#undef MICROPY_END_ATOMIC_SECTION
+#define MICROPY_END_ATOMIC_SECTION(held) port_threads_release(held)
+
 // The VM cannot tell a reset from a start.
 #define PWRON_RESET (1)
 #define UNIQUE_ID_SIZE (8)
 
 #define MICROPY_PY_MACHINE_EXTRA_GLOBALS \
+    {MP_ROM_QSTR(MP_QSTR_RTC), MP_ROM_PTR(&port_rtc_type)}, \
     {MP_ROM_QSTR(MP_QSTR_Timer), MP_ROM_PTR(&machine_timer_type)}, \
     {MP_ROM_QSTR(MP_QSTR_PWRON_RESET), MP_ROM_INT(PWRON_RESET)},
 

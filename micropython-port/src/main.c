@@ -52,6 +52,8 @@ static void start_python(void) {
     port_threads_init();
     mp_cstack_init_with_top(memory.stack_top, memory.stack_size);
     gc_init(memory.free_start, memory.free_end);
+    // After a soft reset, what libraries had went with the heap.
+    MP_STATE_VM(m_tracked_head) = NULL;
     mp_init();
     MP_STATE_VM(default_emit_opt) = emit_option();
     readline_init0();

@@ -3,7 +3,6 @@
 #![no_std]
 #![no_main]
 
-mod crypto;
 mod float;
 
 guest_rt::entry!(main, other);

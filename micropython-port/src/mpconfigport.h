@@ -98,8 +98,11 @@ mp_uint_t mp_hal_random_seed(void);
 #define MICROPY_PY_OS_UNAME (1)
 #define MICROPY_PY_OS_URANDOM (1)
 #define MICROPY_PY_OS_INCLUDEFILE "osport.h"
-// Not axTLS, but crypto.rs in its terms.
-#define MICROPY_SSL_AXTLS (1)
+// tlsconfig.h says what is configured of Mbed TLS, which takes its memory from the garbage collector.
+#define MICROPY_SSL_MBEDTLS (1)
+#define MICROPY_PY_SSL (1)
+#define MICROPY_TRACKED_ALLOC (1)
+#define MICROPY_PY_WEBSOCKET (1)
 #define MICROPY_PY_HASHLIB_MD5 (1)
 #define MICROPY_PY_HASHLIB_SHA1 (1)
 #define MICROPY_PY_CRYPTOLIB (1)
@@ -109,6 +112,7 @@ mp_uint_t mp_hal_random_seed(void);
 #define MICROPY_PY_MACHINE_INCLUDEFILE "machineport.h"
 #define MICROPY_PY_MACHINE_RESET (1)
 #define MICROPY_PY_MACHINE_BARE_METAL_FUNCS (1)
+#define MICROPY_PY_MACHINE_DISABLE_IRQ_ENABLE_IRQ (1)
 #define MICROPY_PY_MACHINE_MEMX (1)
 #define MICROPY_PY_MACHINE_PIN_BASE (1)
 #define MICROPY_PY_MACHINE_SIGNAL (1)

@@ -29,8 +29,11 @@ mp_obj_t port_file_open(const char *path, size_t length, uint64_t flags, const c
 // FILE_OPEN, which has one more try after a garbage collection if too many files are open.
 int64_t port_open_retrying(const char *path, size_t length, uint64_t flags);
 
-// Nanoseconds from 1970 to when hv_nanoseconds() was zero.
-uint64_t port_epoch(void);
+// Sets the clock to nanoseconds since 1970, for this program alone.
+void port_set_clock(uint64_t nanoseconds);
+
+// machine.RTC.
+extern const mp_obj_type_t port_rtc_type;
 
 // Calls soft_timer_handler() if a timer is due.
 void port_timer_poll(void);
@@ -43,6 +46,11 @@ void port_threads_init(void);
 
 // Gives the interpreter's lock to a thread that waits for it, now and then.
 void port_threads_take_turns(void);
+
+// Keeps scheduled functions, and with them timers, and the turns of other threads away until the release. Returns
+// whether they were kept away before, which the release is told.
+bool port_threads_hold(void);
+void port_threads_release(bool held);
 
 // Ends all other threads. The caller has the interpreter's lock.
 void port_threads_stop(void);

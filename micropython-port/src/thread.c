@@ -39,6 +39,7 @@ typedef struct {
 static thread_t threads[HV_VCPUS_MAX];
 static mp_uint_t last_id;
 static bool stopping;
+static bool held;
 
 // In gchelper.S: stores the registers, and returns SP.
 uintptr_t gc_helper_get_regs_and_sp(uintptr_t *registers);
@@ -63,6 +64,7 @@ static bool is_idle(const thread_t *thread) {
 void port_threads_init(void) {
     mp_thread_set_state(&mp_state_ctx.thread);
     threads[MAIN].id = last_id = 1;
+    held = false;
 }
 
 void mp_thread_set_state(struct _mp_state_thread_t *state) {
@@ -153,13 +155,29 @@ void port_threads_stop(void) {
     __atomic_store_n(&stopping, false, __ATOMIC_RELEASE);
 }
 
-// What the program has scheduled runs to its end first.
+// What the program has scheduled runs to its end first, and so does what holds the others.
 void port_threads_take_turns(void) {
     static unsigned polls;
     bool waits = __atomic_load_n(&MP_STATE_VM(gil_mutex).state, __ATOMIC_RELAXED) != MUTEX_LOCKED;
     if (++polls % POLLS_PER_TURN == 0 && waits && MP_STATE_VM(sched_state) == MP_SCHED_IDLE) {
         MP_THREAD_GIL_EXIT();
         MP_THREAD_GIL_ENTER();
+    }
+}
+
+bool port_threads_hold(void) {
+    bool before = held;
+    if (!before) {
+        mp_sched_lock();
+        held = true;
+    }
+    return before;
+}
+
+void port_threads_release(bool before) {
+    if (held && !before) {
+        held = false;
+        mp_sched_unlock();
     }
 }
 

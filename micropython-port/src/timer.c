@@ -14,16 +14,18 @@
 // When the first timer is due, as hv_nanoseconds() has it.
 static uint64_t due = NEVER;
 
-uint64_t port_epoch(void) {
-    static uint64_t epoch;
-    if (epoch == 0) {
-        epoch = hv_wall_clock() - hv_nanoseconds();
-    }
-    return epoch;
+// Nanoseconds from 1970 to when hv_nanoseconds() was zero; 0 until somebody asks for the time.
+static uint64_t epoch;
+
+void port_set_clock(uint64_t nanoseconds) {
+    epoch = nanoseconds - hv_nanoseconds();
 }
 
 uint64_t mp_hal_time_ns(void) {
-    return port_epoch() + hv_nanoseconds();
+    if (epoch == 0) {
+        epoch = hv_wall_clock() - hv_nanoseconds();
+    }
+    return epoch + hv_nanoseconds();
 }
 
 uint32_t soft_timer_get_ms(void) {

@@ -2,9 +2,10 @@
 
 use crate::apt::{Distribution, Rights};
 use crate::failure::{Failure, MISSING_TOOLS};
+use crate::source_tree::{SourceTree, TREES};
 use crate::toolchain::{Pinned, Toolchain};
 use crate::tools::{DEVICE_TREE_TOOLS, TEST_TOOLS, TOOLS, Tool};
-use crate::{progress, python, raspberry_pi, upstream};
+use crate::{progress, python, raspberry_pi};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
@@ -25,7 +26,7 @@ pub struct Setup {
 
 const AFTER_HELP: &str = "\
 Programs are installed with apt, where it is there and root or sudo may use it; Rust's parts with rustup;
-MicroPython's source and the Raspberry Pi's device tree go to ~/.cache/tinyvmm, and so do the Python packages that tests use (fetched with pip). Suites that the machine does not use (Debian 12 has too old a QEMU) are
+the sources of MicroPython and the Raspberry Pi's device tree go to ~/.cache/tinyvmm, and so do the Python packages that tests use (fetched with pip). Suites that the machine does not use (Debian 12 has too old a QEMU) are
 read by an apt with a state of its own: the machine's configuration stays as it is. Where nothing may be installed, the
 commands to run are printed. `build`, `run`, `test` and `bench` do the same by themselves.
 
@@ -89,7 +90,7 @@ enum Kind {
     Program(&'static Tool),
     Target(String),
     Component(String),
-    Micropython,
+    Source(&'static SourceTree),
     DeviceTree,
 }
 
@@ -116,7 +117,9 @@ impl Need {
                 "is Rust for bare metal",
             )
         }));
-        needs.push(Self::micropython()?);
+        for tree in TREES {
+            needs.push(Self::source(tree)?);
+        }
         if scope != Scope::Programs {
             needs.push(Self::device_tree()?);
         }
@@ -138,11 +141,10 @@ impl Need {
         Self { kind, needed, found, purpose }
     }
 
-    fn micropython() -> Result<Self> {
-        let directory = upstream::directory()?.display().to_string();
-        let found = if upstream::is_there() { Ok(directory) } else { Err("missing".into()) };
-        let needed = upstream::VERSION.to_owned();
-        Ok(Self { kind: Kind::Micropython, needed, found, purpose: "is the Python that runs in VMs" })
+    fn source(tree: &'static SourceTree) -> Result<Self> {
+        let directory = tree.directory()?.display().to_string();
+        let found = if tree.is_there() { Ok(directory) } else { Err("missing".into()) };
+        Ok(Self { kind: Kind::Source(tree), needed: tree.version.to_owned(), found, purpose: tree.purpose })
     }
 
     fn device_tree() -> Result<Self> {
@@ -160,7 +162,7 @@ impl Need {
         match &self.kind {
             Kind::Program(tool) => tool.name(),
             Kind::Target(name) | Kind::Component(name) => name,
-            Kind::Micropython => "MicroPython's source",
+            Kind::Source(tree) => tree.name,
             Kind::DeviceTree => "Raspberry Pi 4's device tree",
         }
     }
@@ -185,7 +187,7 @@ struct Plan {
     distribution: Option<Distribution>,
     packages: Vec<String>,
     rustup: Vec<Vec<String>>,
-    micropython: bool,
+    sources: Vec<&'static SourceTree>,
     device_tree: bool,
 }
 
@@ -197,7 +199,7 @@ impl Plan {
             distribution,
             packages: Vec::new(),
             rustup: Vec::new(),
-            micropython: false,
+            sources: Vec::new(),
             device_tree: false,
         };
         for need in missing {
@@ -205,7 +207,7 @@ impl Plan {
                 Kind::Program(tool) => plan.add_packages(tool),
                 Kind::Target(name) => plan.rustup.push(rustup("target", &channel, name)),
                 Kind::Component(name) => plan.rustup.push(rustup("component", &channel, name)),
-                Kind::Micropython => plan.micropython = true,
+                Kind::Source(tree) => plan.sources.push(tree),
                 Kind::DeviceTree => plan.device_tree = true,
             }
         }
@@ -246,8 +248,8 @@ impl Plan {
                 || Failure::missing_tools(format!("cannot run this; please do: {}", words.join(" ")));
             progress::run(&title, Command::new("rustup").args(&words[1..])).with_context(failed)?;
         }
-        if self.micropython {
-            upstream::fetch()?;
+        for tree in &self.sources {
+            tree.fetch()?;
         }
         if self.device_tree { raspberry_pi::fetch() } else { Ok(()) }
     }

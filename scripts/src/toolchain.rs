@@ -1,7 +1,7 @@
 //! The Rust toolchain that `rust-toolchain.toml` pins, and the tools that come with it.
 
 use crate::paths::{cache_dir, root, target_dir};
-use crate::upstream;
+use crate::source_tree::TREES;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -81,11 +81,13 @@ fn rustc(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// `cargo` in the workspace, with the target directory that the products belong to and MicroPython's source.
+/// `cargo` in the workspace, with the target directory that the products belong to and the sources of MicroPython.
 pub fn cargo(subcommand: &str) -> Result<Command> {
     let mut command = Command::new("cargo");
     command.current_dir(root()).arg(subcommand);
-    command.env("CARGO_TARGET_DIR", target_dir()?).env(upstream::DIRECTORY_VARIABLE, upstream::directory()?);
-    command.env("TINYVMM_CACHE", cache_dir()?);
+    command.env("CARGO_TARGET_DIR", target_dir()?).env("TINYVMM_CACHE", cache_dir()?);
+    for tree in TREES {
+        command.env(tree.variable, tree.directory()?);
+    }
     Ok(command)
 }

@@ -20,7 +20,7 @@ pub struct Tool {
 }
 
 /// What everything needs.
-pub const TOOLS: [Tool; 5] = [
+pub const TOOLS: [Tool; 6] = [
     Tool {
         program: qemu::PROGRAM,
         module: None,
@@ -57,25 +57,23 @@ pub const TOOLS: [Tool; 5] = [
         purpose: "unpacks MicroPython's source",
         packages: &["xz-utils"],
     },
-];
-
-/// What a Raspberry Pi's device tree is made with.
-pub const DEVICE_TREE_TOOLS: [Tool; 2] = [
-    Tool {
-        program: "dtc",
-        module: None,
-        minimum: Version(1, 4),
-        purpose: "compiles the Raspberry Pi's device tree",
-        packages: &["device-tree-compiler"],
-    },
     Tool {
         program: "bzip2",
         module: None,
         minimum: Version(0, 0),
-        purpose: "unpacks the sources of device trees",
+        purpose: "unpacks Mbed TLS and device trees",
         packages: &["bzip2"],
     },
 ];
+
+/// What a Raspberry Pi's device tree is made with.
+pub const DEVICE_TREE_TOOLS: [Tool; 1] = [Tool {
+    program: "dtc",
+    module: None,
+    minimum: Version(1, 4),
+    purpose: "compiles the Raspberry Pi's device tree",
+    packages: &["device-tree-compiler"],
+}];
 
 /// What tests need besides.
 pub const TEST_TOOLS: [Tool; 1] = [Tool {

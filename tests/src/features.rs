@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use xtask::paths::root;
 use xtask::qemu::{Board, Machine};
 
 use crate::boot::{Vm, bundle, counting, run, run_on};
@@ -57,6 +58,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("features::no_thread_without_a_vcpu", no_thread),
         test("features::a_soft_reset_ends_threads", soft_reset),
         test("features::timers", timers),
+        test("features::tls", tls),
+        test("features::the_smallest_vm", the_smallest_vm),
         test("features::time_of_day", time_of_day),
         test("features::random_numbers", random_numbers),
         test("features::machine", machine),
@@ -196,6 +199,24 @@ fn hashes_and_ciphers() -> Result<()> {
          69c4e0d86a7b0430d8cdb78070b4c55a\n{both}8ea2b7ca516745bfeafc49904b496089\n{both}"
     );
     run(&[Vm::python("a", script)])?.is(&expected)?.ends_with(0).map(drop)
+}
+
+fn tls() -> Result<()> {
+    let script = std::fs::read_to_string(root().join("tests/python/tls.py"))?;
+    let expected = "The certificate validity starts in the future\n\
+                    b'hello' b'welcome' TLSv1.2\n\
+                    The certificate validity has expired\n\
+                    The certificate Common Name (CN) does not match with the expected CN\n\
+                    (-30336, 'MBEDTLS_ERR_SSL_CA_CHAIN_REQUIRED')\n\
+                    True True\n";
+    run(&[Vm::python("a", &script).memory("1MiB")])?.is(expected)?.ends_with(0).map(drop)
+}
+
+/// The interpreter's code is in memory that VMs share, so it takes none of theirs.
+fn the_smallest_vm() -> Result<()> {
+    let vms = ["a", "b"].map(|name| Vm::python(name, "print('hi')").memory("320KiB"));
+    let console = run(&vms)?;
+    console.shows("[a] hi\n")?.shows("[b] hi\n")?.ends_with(0).map(drop)
 }
 
 fn block_devices() -> Result<()> {

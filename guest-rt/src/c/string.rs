@@ -96,6 +96,19 @@ unsafe extern "C" fn strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char
     to
 }
 
+/// Not a string if `from` fills all of `to`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strncpy(to: *mut c_char, from: *const c_char, size: usize) -> *mut c_char {
+    // SAFETY: it is a string, and `to` has room for `size` bytes.
+    unsafe {
+        let string = bytes(from);
+        let length = string.len().min(size);
+        ptr::copy_nonoverlapping(string.as_ptr().cast(), to, length);
+        ptr::write_bytes(to.add(length), 0, size - length);
+    }
+    to
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memchr(start: *const c_void, byte: c_int, size: usize) -> *mut c_void {
     // SAFETY: `start` has `size` bytes.

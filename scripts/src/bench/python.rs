@@ -3,7 +3,7 @@
 use super::measure::Subject;
 use crate::bundle::Draft;
 use crate::size::Size;
-use crate::upstream;
+use crate::source_tree::MICROPYTHON;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ const MEMORY: Size = Size::mib(64);
 
 /// The geometric mean of how much of Debian's instructions ours are, in thousandths.
 pub(super) fn mean(subject: &Subject, emit: &str) -> Result<u64> {
-    let directory = upstream::directory()?.join(DIRECTORY);
+    let directory = MICROPYTHON.directory()?.join(DIRECTORY);
     let runner = read(&directory.join(RUNNER))?;
     let mut logarithms = 0.0;
     for (name, debian) in DEBIAN {

@@ -4,11 +4,13 @@
 //! a test that skips itself without being listed there is a failure.
 
 mod outcome;
+mod prompt;
 mod skips;
 
 use crate::device::Device;
 use crate::paths::target_dir;
-use crate::{progress, python, upstream};
+use crate::source_tree::MICROPYTHON;
+use crate::{progress, python};
 use anyhow::{Context, Result};
 use outcome::{Outcome, difference};
 use skips::Skips;
@@ -26,7 +28,7 @@ use std::time::Instant;
 /// What the names of these tests begin with for `cargo xtask test FILTER`.
 const PREFIX: &str = "micropython::";
 /// The directories, those that take long first.
-const DIRECTORIES: [&str; 11] = [
+const DIRECTORIES: [&str; 12] = [
     "extmod",
     "basics",
     BENCHMARKS,
@@ -34,6 +36,7 @@ const DIRECTORIES: [&str; 11] = [
     "float",
     "micropython",
     "misc",
+    prompt::DIRECTORY,
     "io",
     "import",
     "stress",
@@ -135,7 +138,7 @@ struct Suite {
 impl Suite {
     fn prepare() -> Result<Self> {
         let directory = tempfile::tempdir_in(target_dir()?).context("cannot make a temporary directory")?;
-        let source = upstream::directory()?;
+        let source = MICROPYTHON.directory()?;
         let mut copy = Command::new("cp");
         copy.arg("-r").args([source.join("tests"), source.join("tools")]).arg(directory.path());
         progress::run("copying MicroPython's tests", &mut copy)?;
@@ -200,6 +203,9 @@ impl Suite {
 
     /// Runs tests of a directory on a fresh board.
     fn run_on_board(&self, directory: &str, wanted: &BTreeSet<String>) -> Result<Outcome> {
+        if directory == prompt::DIRECTORY {
+            return prompt::run(&self.tests(), wanted);
+        }
         let board = self.board()?;
         if WITH_FILES.contains(&directory) {
             self.copy_files(directory, &board)?;

@@ -109,6 +109,12 @@ pub const IMAGE_BASE: u64 = 0x1_0000;
 pub const RAM_MAX: u64 = INFO_PAGE_BASE;
 /// Stack of each vCPU at its start, in bytes: `SP` is the top of RAM less this times the vCPU's number.
 pub const STACK_SPACING: u64 = 64 << 10;
+/// Guest physical address of code that VMs with the same ELF image share: a segment that is linked there, and is to be
+/// read and executed only, takes nothing of a VM's RAM, which ends below. RAM in front of it is less than 2 GiB away,
+/// the reach of the relative addresses that compilers write into tables.
+pub const CODE_BASE: u64 = 0x7f00_0000;
+/// Largest such code, in bytes.
+pub const CODE_MAX: u64 = INFO_PAGE_BASE - CODE_BASE;
 /// Guest physical address of the [`InfoPage`], read-only to the guest.
 pub const INFO_PAGE_BASE: u64 = 0x8000_0000;
 /// Guest physical address of the exception vectors that a guest of the `tiny` machine starts with:

@@ -3,13 +3,15 @@
 mod kernel;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use elf::ElfBytes;
-use elf::abi::{EI_CLASS, EI_DATA, EI_NIDENT, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, ET_EXEC, PF_X, PT_LOAD};
+use elf::abi::{
+    EI_CLASS, EI_DATA, EI_NIDENT, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, ET_EXEC, PF_W, PF_X, PT_LOAD,
+};
 use elf::endian::LittleEndian;
 use elf::parse::ParseError;
 use elf::segment::ProgramHeader;
@@ -20,7 +22,7 @@ use kernel::KernelHeader;
 
 const PAGE_SIZE: u64 = 4096;
 
-/// An image whose parts all lie inside the VM's memory.
+/// An image whose parts all lie inside the VM's memory, or where VMs share code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestImage<'a> {
     /// What kind of file it is.
@@ -29,6 +31,8 @@ pub struct GuestImage<'a> {
     pub entry: u64,
     /// What to load.
     pub segments: Vec<Segment<'a>>,
+    /// Code that all VMs with this image share, beyond their memory.
+    pub shared: Vec<Segment<'a>>,
 }
 
 /// The kinds of image.
@@ -64,7 +68,7 @@ impl<'a> GuestImage<'a> {
     /// The image is damaged, for another machine, or does not fit.
     pub fn parse(bytes: &'a [u8], machine: Machine, memory: u64) -> Result<Self, ImageError> {
         let image = match machine {
-            _ if bytes.starts_with(b"\x7fELF") => Self::elf(bytes)?,
+            _ if bytes.starts_with(b"\x7fELF") => Self::elf(bytes, machine)?,
             Machine::Tiny => Self::flat(bytes, abi::IMAGE_BASE)?,
             Machine::Virt => match KernelHeader::find(bytes)? {
                 Some(header) => Self::kernel(bytes, &header),
@@ -72,6 +76,7 @@ impl<'a> GuestImage<'a> {
             },
         };
         check_fits(&image.segments, machine, memory)?;
+        check_beyond(&image.shared, memory)?;
         Ok(image)
     }
 
@@ -91,24 +96,26 @@ impl<'a> GuestImage<'a> {
 
     /// An image that is entered at its first instruction.
     fn in_one_piece(format: Format, segment: Segment<'a>) -> Self {
-        Self { format, entry: segment.address, segments: Vec::from([segment]) }
+        Self { format, entry: segment.address, segments: Vec::from([segment]), shared: Vec::new() }
     }
 
-    fn elf(bytes: &'a [u8]) -> Result<Self, ImageError> {
+    fn elf(bytes: &'a [u8], machine: Machine) -> Result<Self, ImageError> {
         require("e_ident[EI_CLASS]", ident(bytes, EI_CLASS)?, ELFCLASS64.into())?;
         require("e_ident[EI_DATA]", ident(bytes, EI_DATA)?, ELFDATA2LSB.into())?;
         let file = ElfBytes::<LittleEndian>::minimal_parse(bytes).map_err(ImageError::parse)?;
         require("e_machine", file.ehdr.e_machine, EM_AARCH64)?;
         require("e_type", file.ehdr.e_type, ET_EXEC)?;
         let headers = file.segments().into_iter().flatten();
-        let segments = headers
-            .filter(|header| header.p_type == PT_LOAD && header.p_memsz != 0)
-            .map(|header| Segment::load(bytes, &header))
-            .collect::<Result<Vec<_>, _>>()?;
+        let loaded = headers.filter(|header| header.p_type == PT_LOAD && header.p_memsz != 0);
+        let (shared, own): (Vec<_>, Vec<_>) = loaded.partition(|header| is_shared(header, machine));
+        let load = |headers: Vec<ProgramHeader>| {
+            headers.iter().map(|header| Segment::load(bytes, header)).collect::<Result<Vec<_>, _>>()
+        };
+        let (segments, shared) = (load(own)?, load(shared)?);
         let entry = file.ehdr.e_entry;
-        match segments.iter().any(|segment| segment.contains(entry)) {
-            true => Ok(Self { format: Format::Elf, entry, segments }),
-            false if segments.is_empty() => Err(ImageError::NothingToLoad),
+        match segments.iter().chain(&shared).any(|segment| segment.contains(entry)) {
+            true => Ok(Self { format: Format::Elf, entry, segments, shared }),
+            false if segments.is_empty() && shared.is_empty() => Err(ImageError::NothingToLoad),
             false => Err(ImageError::Entry(entry)),
         }
     }
@@ -131,6 +138,24 @@ impl<'a> Segment<'a> {
 
     fn contains(&self, address: u64) -> bool {
         (self.address..self.end()).contains(&address)
+    }
+}
+
+/// Whether a segment is code that VMs share: it is linked where the ABI has such code, and cannot be written.
+fn is_shared(header: &ProgramHeader, machine: Machine) -> bool {
+    let inside = header.p_paddr >= abi::CODE_BASE
+        && header
+            .p_paddr
+            .checked_add(header.p_memsz)
+            .is_some_and(|end| end <= abi::CODE_BASE + abi::CODE_MAX);
+    machine == Machine::Tiny && inside && header.p_flags & (PF_W | PF_X) == PF_X
+}
+
+/// Shared code lies beyond RAM.
+fn check_beyond(shared: &[Segment<'_>], memory: u64) -> Result<(), ImageError> {
+    match shared.iter().map(|segment| segment.address).min() {
+        Some(address) if address < abi::RAM_BASE + memory => Err(ImageError::CodeInRam { address, memory }),
+        _ => Ok(()),
     }
 }
 
@@ -224,6 +249,13 @@ pub enum ImageError {
         /// Memory that would do, in bytes.
         enough: u64,
     },
+    /// Code that VMs share is where this VM has RAM.
+    CodeInRam {
+        /// Where the code starts.
+        address: u64,
+        /// The VM's memory in bytes.
+        memory: u64,
+    },
     /// A part of the image is where no VM of this kind has memory.
     OutsideRam {
         /// Where the part starts.
@@ -280,6 +312,12 @@ impl fmt::Display for ImageError {
                 "too large: it reaches up to {end:#x}, and memory is {}KiB: {}KiB are enough",
                 memory >> 10,
                 enough >> 10
+            ),
+            Self::CodeInRam { address, memory } => write!(
+                f,
+                "its code at {address:#x} is inside memory, which is {}KiB: {}KiB are the most",
+                memory >> 10,
+                address >> 10
             ),
             Self::OutsideRam { address, size, base } => {
                 write!(

@@ -100,6 +100,12 @@ impl GuestMemory {
         }
     }
 
+    /// Whether the guest can execute what is at `address`.
+    #[must_use]
+    pub fn is_code(&self, address: u64) -> bool {
+        self.stage2.is_executable(address)
+    }
+
     /// RAM from `address` to its end, at most `limit` bytes: for what ends at a NUL.
     pub fn check_from(&self, address: u64, limit: u64) -> Result<GuestRange, BadAddress> {
         if !self.ram.contains(&address) {

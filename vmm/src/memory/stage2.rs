@@ -93,6 +93,12 @@ impl Stage2 {
     pub fn lookup(&self, ipa: u64) -> Option<(Leaf, bool)> {
         self.table.lookup(ipa).map(|leaf| (leaf, leaf.bits & bits::WRITE != 0))
     }
+
+    /// Whether the guest may execute what is at a guest physical address.
+    #[must_use]
+    pub fn is_executable(&self, ipa: u64) -> bool {
+        self.table.lookup(ipa).is_some_and(|leaf| leaf.bits & bits::EXECUTE_NEVER == 0)
+    }
 }
 
 /// A page of the image that guests may see.

@@ -6,12 +6,13 @@ use super::{
 };
 use crate::{
     arch::{
+        cache,
         context::{INITIAL_VECTORS, VcpuContext},
         gic, timer,
     },
     bundle::{
         Bundle,
-        image::{GuestImage, ImageError},
+        image::{GuestImage, ImageError, Segment},
         manifest::{FileName, Machine, VmConfig},
         rom::{RomError, RomFs},
     },
@@ -111,20 +112,27 @@ pub struct Builder<'a> {
     frames: &'static FrameAllocator,
     /// ROM images made so far: VMs with the same files share the pages.
     roms: Vec<(&'a VmConfig, Arc<Rom>)>,
+    /// Code by the name of its image and its address: VMs with the same image share the pages.
+    code: Vec<(&'a str, u64, Vec<SharedBlock>)>,
 }
 
 impl<'a> Builder<'a> {
     /// A builder that has built nothing.
     #[must_use]
     pub fn new(bundle: &'a Bundle<'a>, frames: &'static FrameAllocator) -> Self {
-        Self { bundle, frames, roms: Vec::new() }
+        Self { bundle, frames, roms: Vec::new(), code: Vec::new() }
     }
 
-    /// Gives back the ROM images that no VM uses any more.
+    /// Gives back the ROM images and the code that no VM uses any more.
     pub fn tidy(&mut self) {
-        self.roms.retain(|(_, rom)| rom.blocks.iter().any(|block| Arc::strong_count(block) > 1));
+        let is_used = |blocks: &[SharedBlock]| blocks.iter().any(|block| Arc::strong_count(block) > 1);
+        self.roms.retain(|(_, rom)| is_used(&rom.blocks));
         if self.roms.is_empty() {
             self.roms = Vec::new();
+        }
+        self.code.retain(|(.., blocks)| is_used(blocks));
+        if self.code.is_empty() {
+            self.code = Vec::new();
         }
     }
 
@@ -152,7 +160,7 @@ impl<'a> Builder<'a> {
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
         let (memory, console, board) = match config.machine {
-            Machine::Tiny => self.tiny(config, args)?,
+            Machine::Tiny => self.tiny(config, args, &image.shared)?,
             Machine::Virt => self.virt(config)?,
         };
         let files = self.files(config)?;
@@ -208,6 +216,7 @@ impl<'a> Builder<'a> {
         &mut self,
         config: &'a VmConfig,
         args: &[String],
+        code: &[Segment<'_>],
     ) -> Result<(GuestMemory, VmConsole, Board), Reason> {
         let rom = self.rom(config)?;
         let info = self.info_page(config, args, rom.as_deref())?;
@@ -215,6 +224,9 @@ impl<'a> Builder<'a> {
         map_blocks(&mut stage2, RAM_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         stage2.map(INFO_PAGE_BASE, info.clone(), Access::ReadOnly)?;
         stage2.map_static(VECTORS_BASE, &INITIAL_VECTORS, Access::ReadExecute)?;
+        for segment in code {
+            map_blocks(&mut stage2, segment.address, self.code(config, segment)?, Access::ReadExecute)?;
+        }
         if let Some(rom) = rom {
             map_blocks(&mut stage2, ROM_BASE, rom.blocks.clone(), Access::ReadOnly)?;
         }
@@ -264,14 +276,35 @@ impl<'a> Builder<'a> {
     }
 
     fn write_rom(&self, plan: &RomFs<'_>) -> Result<Rom, Reason> {
-        // One block, so that the image can be written in one piece; the pages left over go back.
         let length = plan.len() as u64;
-        let mut block = FrameBlock::zeroed(self.frames, length.max(PAGE_SIZE).next_power_of_two())?;
         let mut starts = Vec::new();
-        plan.write_to(block.as_mut_slice(), |start| starts.push(start as u64));
+        let blocks = self.written(length, |bytes| plan.write_to(bytes, |start| starts.push(start as u64)))?;
+        Ok(Rom { blocks, length, starts })
+    }
+
+    /// Blocks that hold `length` bytes, which `write` writes in one piece.
+    fn written(&self, length: u64, write: impl FnOnce(&mut [u8])) -> Result<Vec<SharedBlock>, Reason> {
+        // First it is one block; the pages left over go back.
+        let mut block = FrameBlock::zeroed(self.frames, length.max(PAGE_SIZE).next_power_of_two())?;
+        write(block.as_mut_slice());
         let mut blocks = Vec::new();
         block.split(length.next_multiple_of(PAGE_SIZE), |part| blocks.push(Arc::new(part)));
-        Ok(Rom { blocks, length, starts })
+        Ok(blocks)
+    }
+
+    /// Code of a VM's image, shared with an earlier VM that has the same.
+    fn code(&mut self, config: &'a VmConfig, segment: &Segment<'_>) -> Result<Vec<SharedBlock>, Reason> {
+        let image = config.image.name.as_str();
+        let is_same = |(other, address, _): &&(&str, u64, _)| *other == image && *address == segment.address;
+        if let Some((.., blocks)) = self.code.iter().find(is_same) {
+            return Ok(blocks.clone());
+        }
+        let blocks = self.written(segment.size, |bytes| {
+            bytes[..segment.data.len()].copy_from_slice(segment.data);
+            cache::synchronise_instructions(bytes.as_ptr(), bytes.len());
+        })?;
+        self.code.push((image, segment.address, blocks.clone()));
+        Ok(blocks)
     }
 
     /// The file system of a VM: what it was given, and room for what it writes.
@@ -412,10 +445,16 @@ fn tiny_context(vm: &Vm, index: u8, entry: u64) -> VcpuContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bundle::manifest::Manifest, memory::frames::tests::frames};
+    use crate::{
+        bundle::{
+            image::tests::{CODE, Load, program},
+            manifest::Manifest,
+        },
+        memory::frames::tests::frames,
+    };
     use alloc::{format, string::ToString, vec};
     use core::mem::offset_of;
-    use tinyvmm_abi::EMIT_NATIVE;
+    use tinyvmm_abi::{CODE_BASE, EMIT_NATIVE};
 
     fn bundle(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
@@ -478,6 +517,27 @@ mod tests {
 
         let rom = |index: usize| vcpus[index].vm.memory.stage2().lookup(ROM_BASE).unwrap().0.address;
         assert_eq!(rom(0), rom(1), "the same files share the same pages");
+        drop(vcpus);
+        assert_eq!(frames.used(), 0);
+    }
+
+    #[test]
+    fn vms_with_the_same_image_share_its_code() {
+        let frames = frames(2048);
+        let code = Load { address: CODE_BASE, ..CODE };
+        let bytes = bundle(&[("prog", &program(&[CODE, code])), ("f", b"")]);
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let manifest = Manifest::parse(&(vm("a", "prog") + &vm("b", "prog"))).unwrap();
+        let vcpus = build_all(&bundle, &manifest.vms, frames).unwrap();
+        let stage2 = |index: usize| vcpus[index].vm.memory.stage2();
+        let (first, writable) = stage2(0).lookup(CODE_BASE).unwrap();
+        assert!(!writable && stage2(0).is_executable(CODE_BASE));
+        assert_eq!(first.address, stage2(1).lookup(CODE_BASE).unwrap().0.address);
+        // SAFETY: the code of VMs that are alive.
+        let written = unsafe {
+            *core::ptr::with_exposed_provenance::<[u8; 17]>(usize::try_from(first.address).unwrap())
+        };
+        assert_eq!((written[..16].to_vec(), written[16]), (vec![0xAA; 16], 0));
         drop(vcpus);
         assert_eq!(frames.used(), 0);
     }

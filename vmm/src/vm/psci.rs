@@ -46,7 +46,7 @@ impl Vm {
         if !self.affinities().any(|affinity| affinity == target) {
             return ReturnCode::InvalidParameters;
         }
-        if !entry.is_multiple_of(INSTRUCTION) || self.memory.check(entry, INSTRUCTION).is_err() {
+        if !entry.is_multiple_of(INSTRUCTION) || !self.memory.is_code(entry) {
             return ReturnCode::InvalidAddress;
         }
         let mut off = self.off.lock();

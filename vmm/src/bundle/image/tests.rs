@@ -11,16 +11,16 @@ const MEMORY: u64 = 1 << 20;
 
 /// One loadable segment of a test program.
 #[derive(Clone, Copy)]
-struct Load {
-    address: u64,
-    file_size: u64,
-    memory_size: u64,
+pub(crate) struct Load {
+    pub(crate) address: u64,
+    pub(crate) file_size: u64,
+    pub(crate) memory_size: u64,
 }
 
-const CODE: Load = Load { address: 0x1_0000, file_size: 16, memory_size: 16 };
+pub(crate) const CODE: Load = Load { address: 0x1_0000, file_size: 16, memory_size: 16 };
 
 /// An ELF64 program with these segments, each of which has `0xAA` bytes, entered at `0x10000`.
-fn program(loads: &[Load]) -> Vec<u8> {
+pub(crate) fn program(loads: &[Load]) -> Vec<u8> {
     let mut bytes = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let count = u16::try_from(loads.len()).unwrap();
     bytes.extend([2_u16, 183].iter().flat_map(|half| half.to_le_bytes())); // e_type, e_machine
@@ -51,7 +51,8 @@ fn error(bytes: &[u8]) -> String {
 fn a_flat_image_is_loaded_and_entered_at_its_base() {
     let image = GuestImage::parse(b"code", Machine::Tiny, MEMORY).unwrap();
     let segment = Segment { address: abi::IMAGE_BASE, data: b"code", size: 4, executable: true };
-    assert_eq!(image, GuestImage { format: Format::Flat, entry: abi::IMAGE_BASE, segments: vec![segment] });
+    let (format, entry) = (Format::Flat, abi::IMAGE_BASE);
+    assert_eq!(image, GuestImage { format, entry, segments: vec![segment], shared: vec![] });
 }
 
 #[test]
@@ -80,6 +81,24 @@ fn an_elf_file_has_its_segments() {
         image.segments[1],
         Segment { address: 0x2_0000, data: &[0xAA; 4], size: 0x1000, executable: false }
     );
+}
+
+#[test]
+fn code_at_its_place_beyond_ram_is_shared() {
+    let code = Load { address: abi::CODE_BASE, ..CODE };
+    let data = Load { address: abi::CODE_BASE + 0x1000, file_size: 4, memory_size: 8 };
+    let bytes = program(&[CODE, code]);
+    let image = GuestImage::parse(&bytes, Machine::Tiny, MEMORY).unwrap();
+    assert_eq!((image.segments[0].address, image.shared[0].address), (0x1_0000, abi::CODE_BASE));
+    assert!(GuestImage::parse(&bytes, Machine::Tiny, abi::CODE_BASE).is_ok());
+    let message = GuestImage::parse(&bytes, Machine::Tiny, abi::RAM_MAX).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "its code at 0x7f000000 is inside memory, which is 2097152KiB: 2080768KiB are the most"
+    );
+    for private in [data, Load { address: abi::CODE_BASE + abi::CODE_MAX - 8, ..CODE }] {
+        assert!(GuestImage::parse(&program(&[CODE, private]), Machine::Tiny, MEMORY).is_err());
+    }
 }
 
 #[test]
@@ -212,9 +231,11 @@ proptest! {
         bytes[at..at + 4].copy_from_slice(&to);
         if let Ok(image) = GuestImage::parse(&bytes, Machine::Tiny, MEMORY) {
             prop_assert!(image.segments.iter().any(|segment| segment.contains(image.entry)));
-            for segment in image.segments {
-                prop_assert!(segment.address.checked_add(segment.size).is_some_and(|end| end <= MEMORY));
-                prop_assert!(u64::try_from(segment.data.len()).unwrap() <= segment.size);
+            for (segments, limit) in [(image.segments, MEMORY), (image.shared, abi::RAM_MAX)] {
+                for segment in segments {
+                    prop_assert!(segment.address.checked_add(segment.size).is_some_and(|end| end <= limit));
+                    prop_assert!(u64::try_from(segment.data.len()).unwrap() <= segment.size);
+                }
             }
         }
     }

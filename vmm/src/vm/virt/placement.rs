@@ -108,11 +108,8 @@ mod tests {
     /// An image in one piece, `offset` bytes above the start of RAM.
     fn image(format: Format, offset: u64, size: u64) -> GuestImage<'static> {
         let address = MEMORY_BASE + offset;
-        GuestImage {
-            format,
-            entry: address,
-            segments: vec![Segment { address, data: &[], size, executable: true }],
-        }
+        let segments = vec![Segment { address, data: &[], size, executable: true }];
+        GuestImage { format, entry: address, segments, shared: vec![] }
     }
 
     fn tree(image: &GuestImage<'_>, memory: u64) -> u64 {
