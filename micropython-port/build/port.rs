@@ -63,8 +63,8 @@ const SHARED: &[&str] = &[
 /// Upstream's native emitter for debugging, whose names the port's own emitter has.
 const REPLACED: &str = "emitndebug.c";
 
-/// The interpreter's loop, which the port's `interpreter.c` includes.
-const INCLUDED: &str = "vm.c";
+/// The interpreter's loop and the compiler, which the port's `interpreter.c` and `compiler.c` include.
+const INCLUDED: [&str; 2] = ["vm.c", "compile.c"];
 
 /// The file systems of upstream for block devices.
 const LIBRARIES: &[&str] = &[
@@ -119,6 +119,14 @@ const EXACT_FLOATS: &[SourceFlags] = &[
     ("py/objcomplex.c", &["-Dmp_format_float=port_format_repr"]),
 ];
 
+/// `recursion.c` stands between functions of upstream that call each other, and the stack's end.
+const CHECKED_RECURSION: &[SourceFlags] = &[
+    ("py/sequence.c", &["-Dmp_seq_cmp_objs=upstream_seq_cmp_objs"]),
+    ("py/objdict.c", &["-Dmp_obj_equal=port_item_equal"]),
+    ("py/objtuple.c", &["-Dmp_unary_op=port_item_unary_op"]),
+    ("py/objtype.c", &["-Dmp_call_method_self_n_kw=port_call_instance"]),
+];
+
 /// The emitter of native code: it is large, and what is fast is the code that it makes.
 const SMALL: &[SourceFlags] = &[
     ("native/asm_arithmetic.c", &["-Os"]),
@@ -150,7 +158,15 @@ pub(crate) fn program<'a>(upstream: &'a Upstream, build: &Path) -> Result<Progra
         build: build.into(),
         flags: all_flags(upstream, build, &port.join("src"))?,
         sources: sources(upstream, &port.join("src"))?,
-        special: [SMALL_PROLOGUES, EXACT_FLOATS, SMALL, APART, &[LINE_EDITOR, STREAM_CONTROL]].concat(),
+        special: [
+            SMALL_PROLOGUES,
+            EXACT_FLOATS,
+            CHECKED_RECURSION,
+            SMALL,
+            APART,
+            &[LINE_EDITOR, STREAM_CONTROL],
+        ]
+        .concat(),
     })
 }
 
@@ -179,7 +195,7 @@ fn headers(variable: &str) -> Result<String> {
 
 fn sources(upstream: &Upstream, src: &Path) -> Result<Vec<PathBuf>> {
     let mut sources = upstream.c_files("py")?;
-    sources.retain(|file| !file.ends_with(REPLACED) && !file.ends_with(INCLUDED));
+    sources.retain(|file| !file.ends_with(REPLACED) && !INCLUDED.iter().any(|name| file.ends_with(name)));
     sources.extend(EXTMOD.iter().map(|name| upstream.path(format!("extmod/{name}.c"))));
     sources.extend(SHARED.iter().map(|name| upstream.path(format!("shared/{name}.c"))));
     sources.extend(LIBRARIES.iter().map(|name| upstream.path(format!("lib/{name}.c"))));

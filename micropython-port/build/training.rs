@@ -79,7 +79,8 @@ fn program<'a>(guest: &Program<'a>) -> Result<Program<'a>> {
     let mut flags = flags(HOST_FLAGS);
     flags.extend(port::common_flags(upstream, &guest.build, &port.join("src"))?);
     let is_for_host = |source: &&PathBuf| {
-        let is_ports = source.starts_with(&port) && !source.ends_with("interpreter.c");
+        let is_upstreams = source.ends_with("interpreter.c") || source.ends_with("compiler.c");
+        let is_ports = source.starts_with(&port) && !is_upstreams;
         let is_guests = source.starts_with(upstream.path("lib/libm_dbl"));
         !is_ports && !is_guests && !source.ends_with("gchelper_native.c")
     };

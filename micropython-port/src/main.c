@@ -31,6 +31,8 @@ void gc_collect(void) {
     port_threads_collect();
     soft_timer_gc_mark_all();
     gc_collect_end();
+    // That may have taken long: a Ctrl-C is not to wait for more.
+    port_branches_to_poll = 1;
 }
 
 // What functions without a decorator are compiled to. The manifest says it (`emit`).

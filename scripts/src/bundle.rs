@@ -10,7 +10,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-use vmm::bundle::manifest::{FILE_NAME, FileName, Manifest, ManifestError, VmConfig};
+use vmm::bundle::manifest::{FILE_NAME, Manifest, ManifestError, VmConfig};
 
 /// The guest that runs Python.
 const PYTHON: &str = "micropython.elf";

@@ -10,6 +10,11 @@ pub struct Size(u64);
 const UNITS: [(&str, u64); 3] = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)];
 
 impl Size {
+    /// `count` KiB.
+    pub const fn kib(count: u64) -> Self {
+        Self(count << 10)
+    }
+
     /// `count` MiB.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)

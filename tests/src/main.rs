@@ -3,6 +3,7 @@
 //! `cargo xtask test` builds what they boot and runs them. Each test prints, if it fails, all of the
 //! console that it saw.
 
+mod bad_input;
 mod boot;
 mod bundles;
 mod command;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL);
     let groups = [
+        bad_input::tests(),
         bundles::tests(),
         command::tests(),
         failure::tests(),

@@ -48,10 +48,12 @@ typedef struct _asm_arm64_t {
     uint8_t passes;
     // Whether the function is so long that short branches do not reach all of it.
     bool far;
+    // Whether it is a viper function, whose loops do as little as can be.
+    bool viper;
 } asm_arm64_t;
 
 // The frame of a function: how many slots it has, each a word.
-void asm_arm64_entry(asm_arm64_t *as, size_t slots);
+void asm_arm64_entry(asm_arm64_t *as, size_t slots, bool viper);
 void asm_arm64_exit(asm_arm64_t *as);
 void asm_arm64_end_pass(asm_arm64_t *as);
 

@@ -38,7 +38,7 @@ static uint32_t branch_if(uint32_t word, int64_t offset) {
     return word | a64_field(offset >> 2, 19, 5);
 }
 
-static void jump_ahead_if(asm_arm64_t *as, test_t test, size_t label) {
+static void jump_if(asm_arm64_t *as, test_t test, size_t label) {
     if (reaches(as, label, 19)) {
         asm_emit(as, branch_if(test.word, distance(as, label)));
     } else {
@@ -47,8 +47,19 @@ static void jump_ahead_if(asm_arm64_t *as, test_t test, size_t label) {
     }
 }
 
-// A loop has to see a Ctrl-C, which the hypervisor tells by a bit of the page of information.
-static void jump_back(asm_arm64_t *as, size_t label) {
+// As bytecode does: at every so many branches port_poll() sees to all that a program has to see to.
+static void jump_back_counting(asm_arm64_t *as, size_t label) {
+    asm_arm64_mov_imm(as, ASM_SCRATCH, (uintptr_t)&port_branches_to_poll);
+    asm_emit(as, a64_access(A64_LOAD, 2, ASM_SCRATCH_2, ASM_SCRATCH, 0));
+    asm_emit(as, a64_imm(A64_SUB_IMM, ASM_SCRATCH_2, ASM_SCRATCH_2, 1, false));
+    asm_emit(as, a64_access(A64_STORE, 2, ASM_SCRATCH_2, ASM_SCRATCH, 0));
+    jump_if(as, test_zero(true, false, ASM_SCRATCH_2), label);
+    asm_arm64_call(as, port_poll);
+    asm_emit(as, a64_b(distance(as, label)));
+}
+
+// The least that a loop has to do is to see a Ctrl-C, which the hypervisor tells by a bit of the page of information.
+static void jump_back_quickly(asm_arm64_t *as, size_t label) {
     asm_arm64_mov_imm(as, ASM_SCRATCH, NATIVE_POLL_ADDRESS);
     asm_emit(as, a64_access(A64_LOAD, 2, ASM_SCRATCH, ASM_SCRATCH, 0));
     if (reaches(as, label, 14)) {
@@ -59,6 +70,14 @@ static void jump_back(asm_arm64_t *as, size_t label) {
     }
     asm_arm64_call(as, native_poll);
     asm_emit(as, a64_b(distance(as, label)));
+}
+
+static void jump_back(asm_arm64_t *as, size_t label) {
+    if (as->viper) {
+        jump_back_quickly(as, label);
+    } else {
+        jump_back_counting(as, label);
+    }
 }
 
 // Jumps back if the test succeeds: branches over the jump if not. How long the jump is, is known once it is there.
@@ -98,13 +117,13 @@ void asm_arm64_jump_if_zero(asm_arm64_t *as, bool if_not, bool wide, unsigned re
     if (is_behind(as, label) && reg == NATIVE_RESULT) {
         jump_back_if(as, test, label);
     } else {
-        jump_ahead_if(as, test, label);
+        jump_if(as, test, label);
     }
 }
 
 void asm_arm64_jump_if_equal(asm_arm64_t *as, unsigned a, unsigned b, size_t label, uint32_t live) {
     asm_compare(as, a, b, live);
-    jump_ahead_if(as, test_flags(A64_EQ), label);
+    jump_if(as, test_flags(A64_EQ), label);
 }
 
 // Code and its callees lie in the RAM of the VM: a branch with link reaches 128 MiB of it.

@@ -20,8 +20,9 @@ static void emit_stack_check(asm_arm64_t *as, size_t bytes) {
     asm_emit(as, a64_pair(A64_LDP_POST, A64_FP, A64_LR, A64_SP, 6));
 }
 
-void asm_arm64_entry(asm_arm64_t *as, size_t slots) {
+void asm_arm64_entry(asm_arm64_t *as, size_t slots, bool viper) {
     asm_forget_all(as);
+    as->viper = viper;
     size_t bytes = (slots * sizeof(uint64_t) + 15) & ~(size_t)15;
     if (bytes > NATIVE_FRAME_UNCHECKED) {
         emit_stack_check(as, bytes);

@@ -9,6 +9,7 @@
 
 // Free for any use between two steps of the emitter: X16 and X17 are not kept over calls (AAPCS64).
 #define ASM_SCRATCH (16)
+#define ASM_SCRATCH_2 (17)
 
 void asm_forget_all(asm_arm64_t *as);
 void asm_emit_known(asm_arm64_t *as, asm_arm64_insn_t insn);

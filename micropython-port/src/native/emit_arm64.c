@@ -50,7 +50,7 @@ static bool is_spent(const struct _emit_t *emit, int source, int destination);
 
 #define ASM_T asm_arm64_t
 #define ASM_END_PASS asm_arm64_end_pass
-#define ASM_ENTRY asm_arm64_entry
+#define ASM_ENTRY(as, slots) asm_arm64_entry(as, slots, (emit)->do_viper_types)
 #define ASM_EXIT asm_arm64_exit
 
 #define ASM_JUMP asm_arm64_jump

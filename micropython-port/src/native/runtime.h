@@ -22,7 +22,7 @@
 // A frame up to this size fits the margin that upstream's check of the stack leaves.
 #define NATIVE_FRAME_UNCHECKED (512)
 
-// Called by a loop that sees a Ctrl-C: raises the exception if one is due.
+// Called by a loop of a viper function that sees a Ctrl-C: raises the exception if one is due.
 void native_poll(void);
 
 // Raises RuntimeError unless so many bytes are left of the stack.

@@ -2,7 +2,7 @@
 
 use super::figure::{self, Figure, IDLE_VMS};
 use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
-use super::python;
+use super::{micropython, perf};
 use crate::bundle::Draft;
 use crate::paths::{Products, root};
 use crate::qemu::{Board, Cpu, Machine};
@@ -11,6 +11,7 @@ use crate::size::Size;
 use crate::{build::assemble, toolchain::Toolchain};
 use anyhow::{Context, Result, ensure};
 use std::cell::OnceCell;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const UART_GUEST: &str = "bench_uart.bin";
 const UART_SOURCE: &str = "tests/guests/raw/bench_uart.S";
 
 /// Values, by the names of their figures.
-type Values = Vec<(&'static str, u64)>;
+pub(super) type Values = Vec<(&'static str, u64)>;
 
 /// Figures that are taken together.
 struct Experiment {
@@ -43,11 +44,14 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["vcpu_switch"], run: Subject::turns },
     Experiment { ids: &["vm_create"], run: Subject::creation },
     Experiment { ids: &["boot_to_guest", "boot_to_python"], run: Subject::python },
-    Experiment {
-        ids: &["python_bytecode"],
-        run: |subject| python_speed(subject, "python_bytecode", "bytecode"),
-    },
-    Experiment { ids: &["python_native"], run: |subject| python_speed(subject, "python_native", "native") },
+    Experiment { ids: &["perf_bytecode"], run: |subject| python_speed(subject, "perf_bytecode", "bytecode") },
+    Experiment { ids: &["perf_native"], run: |subject| python_speed(subject, "perf_native", "native") },
+    Experiment { ids: &["virt_overhead"], run: perf::virt_overhead },
+    Experiment { ids: &["viper_loop"], run: micropython::viper_loop },
+    Experiment { ids: &["guest_to_output"], run: micropython::guest_to_output },
+    Experiment { ids: &["min_memory"], run: micropython::min_memory },
+    Experiment { ids: &["print_exits"], run: micropython::print_exits },
+    Experiment { ids: &["serial_per_byte"], run: micropython::serial_per_byte },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },
 ];
@@ -61,8 +65,8 @@ const IMAGES: [&str; 4] = ["micropython.elf", "hello-rs.elf", "vm1.bin", "vm2.bi
 /// What is measured.
 pub(super) struct Subject {
     products: Products,
-    cpu: Cpu,
-    machine: Machine,
+    pub(super) cpu: Cpu,
+    pub(super) machine: Machine,
     /// What the guest that times hypercalls has printed. All others are timed by its clock.
     calls: OnceCell<String>,
 }
@@ -127,14 +131,7 @@ impl Subject {
     }
 
     fn python(&self) -> Result<Values> {
-        let directory = tempfile::tempdir()?;
-        let script = directory.path().join("ready.py");
-        fs::write(&script, PYTHON_SCRIPT).context("cannot write the script")?;
-        let end = VmEnd::find(&self.boot(
-            &Draft::script(&script, &[], PYTHON_MEMORY, "bytecode")?,
-            1,
-            "loglevel=info",
-        )?)?;
+        let end = self.script_end(PYTHON_SCRIPT, PYTHON_MEMORY)?;
         let clock = self.clock()?;
         Ok(vec![
             ("boot_to_guest", clock.instructions(end.first_entered)),
@@ -160,7 +157,7 @@ impl Subject {
         ids.iter().map(|id| Ok((*id, clock.each(Counted::find(output, id)?)))).collect()
     }
 
-    fn clock(&self) -> Result<Clock> {
+    pub(super) fn clock(&self) -> Result<Clock> {
         Clock::find(self.calls_output()?)
     }
 
@@ -177,12 +174,29 @@ impl Subject {
         self.boot(&draft(vms, cores, directory.path())?, cores, bootargs)
     }
 
-    /// Boots `draft` and returns what is printed.
-    pub(super) fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
+    /// Runs a script in a VM of so much memory and returns what is printed.
+    pub(super) fn script(&self, text: &str, memory: Size, emit: &str, extra: &[OsString]) -> Result<String> {
+        let directory = tempfile::tempdir()?;
+        let script = directory.path().join("bench.py");
+        fs::write(&script, text).context("cannot write the script")?;
+        self.boot_with(&Draft::script(&script, &[], memory, emit)?, 1, "loglevel=info", extra)
+    }
+
+    /// Runs a script and returns what the hypervisor tells of its VM.
+    pub(super) fn script_end(&self, text: &str, memory: Size) -> Result<VmEnd> {
+        VmEnd::find(&self.script(text, memory, "bytecode", &[])?)
+    }
+
+    fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
+        self.boot_with(draft, cores, bootargs, &[])
+    }
+
+    /// Boots `draft` with more arguments for QEMU and returns what is printed.
+    fn boot_with(&self, draft: &Draft, cores: u8, bootargs: &str, extra: &[OsString]) -> Result<String> {
         let mut bundle = tempfile::NamedTempFile::new()?;
         std::io::Write::write_all(&mut bundle, &draft.pack(&self.products)?)
             .context("cannot write the bundle")?;
-        let extra = INSTRUCTION_COUNT.map(Into::into).to_vec();
+        let extra = INSTRUCTION_COUNT.map(Into::into).into_iter().chain(extra.iter().cloned()).collect();
         let board = Board { cpu: self.cpu, extra, ..Board::of(self.machine, cores) };
         let command = board.command(&self.products.hypervisor(), bundle.path(), bootargs)?;
         let captured = session::capture(command, &[], TIMEOUT)?;
@@ -192,7 +206,7 @@ impl Subject {
 }
 
 fn python_speed(subject: &Subject, id: &'static str, emit: &str) -> Result<Values> {
-    Ok(vec![(id, python::mean(subject, emit)?)])
+    Ok(vec![(id, perf::mean(subject, emit)?)])
 }
 
 /// A VM of the bundle.

@@ -2,15 +2,17 @@
 
 mod figure;
 mod measure;
+mod micropython;
 mod output;
-mod python;
+mod perf;
+mod trace;
 
 use crate::paths::Profile;
 use crate::qemu::{Cpu, Machine};
 use crate::{build, setup};
 use anyhow::{Context, Result};
 use clap::Args;
-use figure::{FIGURES, Figure};
+use figure::{FIGURES, FIGURES_OF_MICROPYTHON, Figure, MICROPYTHON, SLOW};
 use measure::Subject;
 use serde::Serialize;
 use std::fs;
@@ -40,7 +42,7 @@ Time is counted in instructions that QEMU executes, which is the same on every m
 Examples:
   cargo xtask bench
   cargo xtask bench --cpu cortex-a72 boot
-  cargo xtask bench --cpu cortex-a72 --machine virt python_    how fast Python is: some minutes, left out without a filter
+  cargo xtask bench --cpu cortex-a72 --machine virt micropython    all of MicroPython: some minutes
   cargo xtask bench --json figures.json";
 
 impl Bench {
@@ -74,8 +76,10 @@ impl Bench {
 
     fn wants(&self, id: &str) -> bool {
         match &self.filter {
-            Some(filter) => id.contains(filter.as_str()),
-            None => !id.starts_with(figure::SLOW),
+            Some(filter) => {
+                id.contains(filter.as_str()) || filter == MICROPYTHON && FIGURES_OF_MICROPYTHON.contains(&id)
+            }
+            None => !SLOW.contains(&id),
         }
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn of_vm(output: &str, vm: &str) -> String {
 pub(super) struct VmEnd {
     pub(super) first_entered: u64,
     pub(super) first_output: u64,
+    pub(super) exits: u64,
     pub(super) overhead: u64,
 }
 
@@ -70,6 +71,7 @@ impl VmEnd {
             Some(Self {
                 first_entered: number(line?, "first entered at ")?,
                 first_output: number(line?, "first output at ")?,
+                exits: number(line?, "ticks on a core, ")?,
                 overhead: number(line?, "overhead ")?,
             })
         };
@@ -120,8 +122,8 @@ mod tests {
     #[test]
     fn reads_the_end_of_a_vm() {
         let output = "ready\n[tinyvmm info] vm 'ready' ended: exit code 0, first entered at 50000 ticks, \
-                      first output at 80000 ticks, 12 exits, overhead 20480 bytes\n";
-        let end = VmEnd { first_entered: 50_000, first_output: 80_000, overhead: 20480 };
+                      first output at 80000 ticks, 700 ticks on a core, 12 exits, overhead 20480 bytes\n";
+        let end = VmEnd { first_entered: 50_000, first_output: 80_000, exits: 12, overhead: 20480 };
         assert_eq!(VmEnd::find(output).unwrap(), end);
         assert!(VmEnd::find("ready\n").is_err());
     }

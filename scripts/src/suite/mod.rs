@@ -1,8 +1,9 @@
 //! MicroPython's own test suite, run by upstream's own program on a VM that it takes for a board.
 //!
-//! Each directory of tests has a VM to itself. What is not run stands in `tests/micropython-skips.toml` with its reason, and nowhere else:
+//! Each directory of tests has a VM to itself, and another one that compiles everything to native code. What is not run stands in `tests/micropython-skips.toml` with its reason, and nowhere else:
 //! a test that skips itself without being listed there is a failure.
 
+mod group;
 mod outcome;
 mod prompt;
 mod skips;
@@ -12,10 +13,12 @@ use crate::paths::target_dir;
 use crate::source_tree::MICROPYTHON;
 use crate::{progress, python};
 use anyhow::{Context, Result};
+use group::{BENCHMARKS, DIRECTORIES, Emit, Group};
 use outcome::{Outcome, difference};
 use skips::Skips;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::fmt;
 use std::fs;
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
@@ -25,40 +28,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
 
-/// What the names of these tests begin with for `cargo xtask test FILTER`.
-const PREFIX: &str = "micropython::";
-/// The directories, those that take long first.
-const DIRECTORIES: [&str; 12] = [
-    "extmod",
-    "basics",
-    BENCHMARKS,
-    "thread",
-    "float",
-    "micropython",
-    "misc",
-    prompt::DIRECTORY,
-    "io",
-    "import",
-    "stress",
-    "unicode",
-];
-/// The directory of benchmarks, which have a program of their own: here they only have to give the right results.
-const BENCHMARKS: &str = "perf_bench";
 /// How fast and how large the benchmarks take the board for: each has parameters for these, and runs for moments.
 const SIZE: [&str; 2] = ["100", "100"];
 /// Directories whose tests read files beside them.
 const WITH_FILES: [&str; 3] = ["import", "io", "unicode"];
 /// Emulators that run at a time: each wants a core.
 const PARALLEL: usize = 2;
-/// The board. Threads are vCPUs.
-const MANIFEST: &str = "\
-[[vm]]
-name = \"python\"
-machine = \"tiny\"
-image = \"micropython.elf\"
-memory = \"8MiB\"
-vcpus = 8
-";
 
 /// The tests of a directory, as upstream calls them.
 fn names(tests: &Path, directory: &str) -> Result<Vec<String>> {
@@ -93,37 +68,36 @@ impl AddAssign for Counts {
     }
 }
 
-/// Runs the directories whose names contain `filter`; says how each went.
-pub fn run(filter: Option<&str>) -> Result<Counts> {
-    let is_meant = |name: &&str| filter.is_none_or(|filter| format!("{PREFIX}{name}").contains(filter));
-    let directories: Vec<&str> = DIRECTORIES.into_iter().filter(is_meant).collect();
-    let mut total = Counts::default();
-    if directories.is_empty() {
-        return Ok(total);
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, failed, skipped } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
-    let suite = Suite::prepare()?;
+}
+
+/// Runs the groups whose names contain `filter`; says how each went.
+pub fn run(filter: Option<&str>) -> Result<Counts> {
+    let groups = Group::meant(filter);
+    if groups.is_empty() {
+        return Ok(Counts::default());
+    }
     let start = Instant::now();
-    let left = Mutex::new(directories.iter());
-    let (sender, reports) = channel();
-    thread::scope(|scope| {
-        for _ in 0..PARALLEL {
-            let sender = sender.clone();
-            scope.spawn(|| suite.work(|| left.lock().ok()?.next().copied(), sender));
-        }
-        drop(sender);
-        for report in reports {
-            print!("{}", report.text);
-            total += report.counts;
-        }
+    let mut sums: BTreeMap<&str, Counts> = BTreeMap::new();
+    Suite::prepare()?.run(&groups, |report| {
+        print!("{}", report.text);
+        *sums.entry(report.group.emit.suite()).or_default() += report.counts;
     });
-    let Counts { passed, failed, skipped } = total;
     let seconds = start.elapsed().as_secs_f32();
-    println!("MicroPython's tests: {passed} passed, {failed} failed, {skipped} skipped ({seconds:.1} s)");
+    let all: Vec<String> = sums.iter().map(|(suite, counts)| format!("{suite}: {counts}")).collect();
+    println!("MicroPython's tests: {} ({seconds:.1} s)", all.join("; "));
+    let mut total = Counts::default();
+    sums.into_values().for_each(|counts| total += counts);
     Ok(total)
 }
 
-/// How the tests of a directory went.
+/// How the tests of a group went.
 struct Report {
+    group: Group,
     counts: Counts,
     /// What to show.
     text: String,
@@ -142,7 +116,9 @@ impl Suite {
         let mut copy = Command::new("cp");
         copy.arg("-r").args([source.join("tests"), source.join("tools")]).arg(directory.path());
         progress::run("copying MicroPython's tests", &mut copy)?;
-        fs::write(directory.path().join("board.toml"), MANIFEST)?;
+        for emit in Emit::ALL {
+            fs::write(directory.path().join(emit.file()), emit.manifest())?;
+        }
         let suite = Self { directory, skips: Skips::read()? };
         let all: Vec<Vec<String>> =
             DIRECTORIES.iter().map(|name| names(&suite.tests(), name)).collect::<Result<_>>()?;
@@ -154,11 +130,26 @@ impl Suite {
         self.directory.path().join("tests")
     }
 
-    fn work<'a>(&self, next: impl Fn() -> Option<&'a str>, reports: Sender<Report>) {
-        while let Some(directory) = next() {
-            let report = self.report(directory).unwrap_or_else(|error| Report {
+    /// Runs these groups, several at a time, and hands over the reports as they come.
+    fn run(&self, groups: &[Group], each: impl FnMut(Report)) {
+        let left = Mutex::new(groups.iter());
+        let (sender, reports) = channel();
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL {
+                let sender = sender.clone();
+                scope.spawn(|| self.work(|| left.lock().ok()?.next().copied(), sender));
+            }
+            drop(sender);
+            reports.into_iter().for_each(each);
+        });
+    }
+
+    fn work(&self, next: impl Fn() -> Option<Group>, reports: Sender<Report>) {
+        while let Some(group) = next() {
+            let report = self.report(group).unwrap_or_else(|error| Report {
+                group,
                 counts: Counts { failed: 1, ..Counts::default() },
-                text: format!("{error:#}\nFAILED {PREFIX}{directory}\n"),
+                text: format!("{error:#}\nFAILED {group}\n"),
             });
             if reports.send(report).is_err() {
                 return;
@@ -166,51 +157,47 @@ impl Suite {
         }
     }
 
-    fn report(&self, directory: &str) -> Result<Report> {
+    fn report(&self, group: Group) -> Result<Report> {
         let start = Instant::now();
-        let all: BTreeSet<String> = names(&self.tests(), directory)?.into_iter().collect();
+        let all: BTreeSet<String> = names(&self.tests(), group.directory)?.into_iter().collect();
         let (skipped, wanted): (BTreeSet<String>, _) =
-            all.into_iter().partition(|test| self.skips.contains(test));
-        let outcome = self.attempt(directory, &wanted)?;
+            all.into_iter().partition(|test| self.skips.contain(test, group.emit));
+        let outcome = self.attempt(group, &wanted)?;
         let count = |tests: usize| u64::try_from(tests).unwrap_or(u64::MAX);
-        let failed = wanted.difference(&outcome.passed).count();
         let counts = Counts {
             passed: count(outcome.passed.len()),
-            failed: count(failed),
+            failed: count(wanted.difference(&outcome.passed).count()),
             skipped: count(skipped.len()),
         };
-        let verdict = if failed > 0 { "FAILED" } else { "ok    " };
+        let verdict = if counts.failed > 0 { "FAILED" } else { "ok    " };
         let seconds = start.elapsed().as_secs_f32();
-        let summary = format!(
-            "{verdict} {PREFIX}{directory}: {} passed, {failed} failed, {} skipped ({seconds:.1} s)\n",
-            counts.passed, counts.skipped
-        );
-        Ok(Report { counts, text: outcome.complaints + &summary })
+        let summary = format!("{verdict} {group}: {counts} ({seconds:.1} s)\n");
+        Ok(Report { group, counts, text: outcome.complaints + &summary })
     }
 
     /// Runs the tests; those that fail, once more on another board: upstream's program gives up when a test says
     /// nothing for ten seconds, which happens where the machine has much else to do.
-    fn attempt(&self, directory: &str, wanted: &BTreeSet<String>) -> Result<Outcome> {
-        let mut outcome = self.run_on_board(directory, wanted)?;
+    fn attempt(&self, group: Group, wanted: &BTreeSet<String>) -> Result<Outcome> {
+        let mut outcome = self.run_on_board(group, wanted)?;
         let failed: BTreeSet<String> = wanted.difference(&outcome.passed).cloned().collect();
         if !failed.is_empty() {
-            let second = self.run_on_board(directory, &failed)?;
+            let second = self.run_on_board(group, &failed)?;
             outcome.passed.extend(second.passed);
             outcome.complaints = second.complaints;
         }
         Ok(outcome)
     }
 
-    /// Runs tests of a directory on a fresh board.
-    fn run_on_board(&self, directory: &str, wanted: &BTreeSet<String>) -> Result<Outcome> {
-        if directory == prompt::DIRECTORY {
-            return prompt::run(&self.tests(), wanted);
+    /// Runs tests of a group on a fresh board.
+    fn run_on_board(&self, group: Group, wanted: &BTreeSet<String>) -> Result<Outcome> {
+        if group.directory == prompt::DIRECTORY {
+            return prompt::run(&self.tests(), group.emit, wanted);
         }
-        let board = self.board()?;
-        if WITH_FILES.contains(&directory) {
-            self.copy_files(directory, &board)?;
+        let board = self.board(group.emit)?;
+        if WITH_FILES.contains(&group.directory) {
+            self.copy_files(group.directory, &board)?;
         }
-        match directory {
+        match group.directory {
             BENCHMARKS => self.run_benchmarks(&board, wanted),
             _ => self.run_tests(&board, wanted),
         }
@@ -243,9 +230,9 @@ impl Suite {
         Ok(command)
     }
 
-    fn board(&self) -> Result<Device> {
+    fn board(&self, emit: Emit) -> Result<Device> {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["run", "--serial", "pty"]).arg(self.directory.path().join("board.toml"));
+        command.args(["run", "--serial", "pty"]).arg(self.directory.path().join(emit.file()));
         Device::start(command)
     }
 

@@ -1,5 +1,6 @@
 //! The list of tests that are not run.
 
+use super::group::Emit;
 use crate::paths::root;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -21,6 +22,8 @@ struct Skip {
     /// For people.
     #[serde(rename = "reason")]
     _reason: String,
+    /// Skipped only if compiled to this.
+    emit: Option<Emit>,
     /// Names below upstream's `tests/`; `*` stands for anything.
     tests: Vec<String>,
 }
@@ -33,18 +36,16 @@ impl Skips {
         toml::from_str(&text).with_context(|| format!("{SKIPS} is wrong"))
     }
 
-    fn patterns(&self) -> impl Iterator<Item = &String> {
-        self.skip.iter().flat_map(|skip| &skip.tests)
-    }
-
-    /// Whether this test is listed.
-    pub(super) fn contains(&self, test: &str) -> bool {
-        self.patterns().any(|pattern| matches(pattern, test))
+    /// Whether this test, compiled to this code, is listed.
+    pub(super) fn contain(&self, test: &str, emit: Emit) -> bool {
+        let meant = self.skip.iter().filter(|skip| skip.emit.is_none_or(|only| only == emit));
+        meant.flat_map(|skip| &skip.tests).any(|pattern| matches(pattern, test))
     }
 
     /// Checks that each entry means one of `all` tests: others are left from another version.
     pub(super) fn check(&self, all: &[String]) -> Result<()> {
-        match self.patterns().find(|pattern| !all.iter().any(|test| matches(pattern, test))) {
+        let mut patterns = self.skip.iter().flat_map(|skip| &skip.tests);
+        match patterns.find(|pattern| !all.iter().any(|test| matches(pattern, test))) {
             Some(pattern) => bail!("{SKIPS}: {pattern}: there is no such test"),
             None => Ok(()),
         }

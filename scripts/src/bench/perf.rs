@@ -1,7 +1,8 @@
-//! How fast Python is: upstream's benchmarks, against what Debian's MicroPython takes for them on Linux.
+//! How fast Python is: upstream's benchmarks, against what Debian's MicroPython takes for them on Linux, and against
+//! themselves without a hypervisor.
 
-use super::measure::Subject;
-use crate::bundle::Draft;
+use super::measure::{Subject, Values};
+use super::trace::Trace;
 use crate::size::Size;
 use crate::source_tree::MICROPYTHON;
 use anyhow::{Context, Result};
@@ -31,6 +32,8 @@ const DEBIAN: [(&str, u32); 18] = [
     ("misc_raytrace", 171_607),
 ];
 
+const INSTRUCTIONS_PER_MICROSECOND: u64 = 1000;
+
 /// Where they are in upstream's tree, what runs one, and with which parameters.
 const DIRECTORY: &str = "tests/perf_bench";
 const RUNNER: &str = "benchrun.py";
@@ -38,14 +41,14 @@ const RUN: &str = "\nbm_run(1000, 1000)\n";
 /// The heap has 64 MB, besides which the VM needs little.
 const MEMORY: Size = Size::mib(64);
 
+/// The benchmark that shows what the hypervisor adds.
+const TRACED: &str = "misc_pystone";
+
 /// The geometric mean of how much of Debian's instructions ours are, in thousandths.
 pub(super) fn mean(subject: &Subject, emit: &str) -> Result<u64> {
-    let directory = MICROPYTHON.directory()?.join(DIRECTORY);
-    let runner = read(&directory.join(RUNNER))?;
     let mut logarithms = 0.0;
     for (name, debian) in DEBIAN {
-        let program = read(&directory.join(name).with_extension("py"))? + &runner + RUN;
-        let taken = run(subject, name, &program, emit)?;
+        let taken = microseconds(&subject.script(&(definitions(name)? + RUN), MEMORY, emit, &[])?)?;
         let ratio = f64::from(taken) / f64::from(debian);
         println!("  {name:<24} {emit:<9} {taken:>9} thousand instructions, {ratio:.3} of Debian's");
         logarithms += ratio.ln();
@@ -53,22 +56,36 @@ pub(super) fn mean(subject: &Subject, emit: &str) -> Result<u64> {
     thousandths((logarithms / f64::from(u32::try_from(DEBIAN.len())?)).exp())
 }
 
+/// What a benchmark takes, in thousandths of what it takes without the instructions at EL2.
+pub(super) fn virt_overhead(subject: &Subject) -> Result<Values> {
+    let traced = |program: &str| {
+        let trace = Trace::start(subject.machine)?;
+        let output = subject.script(program, MEMORY, "bytecode", &trace.arguments())?;
+        anyhow::Ok((output, trace.count()?))
+    };
+    let definitions = definitions(TRACED)?;
+    let (_, before) = traced(&definitions)?;
+    let (output, all) = traced(&(definitions + RUN))?;
+    let taken = INSTRUCTIONS_PER_MICROSECOND * u64::from(microseconds(&output)?);
+    let at_el2 = all.checked_sub(before).filter(|count| *count < taken).context("no trace of EL2")?;
+    println!("  {TRACED:<24} {taken:>9} instructions, {at_el2} of them at EL2");
+    Ok(vec![("virt_overhead", (1000 * taken).div_ceil(taken - at_el2))])
+}
+
+/// The program of a benchmark, but for what runs it.
+fn definitions(name: &str) -> Result<String> {
+    let directory = MICROPYTHON.directory()?.join(DIRECTORY);
+    Ok(read(&directory.join(name).with_extension("py"))? + &read(&directory.join(RUNNER))?)
+}
+
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Runs one and returns the thousands of instructions that it took.
-fn run(subject: &Subject, name: &str, program: &str, emit: &str) -> Result<u32> {
-    let directory = tempfile::tempdir()?;
-    let script = directory.path().join(format!("{name}.py"));
-    fs::write(&script, program).context("cannot write the benchmark")?;
-    let output = subject.boot(&Draft::script(&script, &[], MEMORY, emit)?, 1, "")?;
-    microseconds(&output).with_context(|| format!("{name} does not tell its time:\n{output}"))
-}
-
 /// The time that the runner prints in front of other things. A microsecond has a thousand instructions.
-fn microseconds(output: &str) -> Option<u32> {
-    output.lines().find_map(|line| line.split_once(' ')?.0.parse().ok())
+fn microseconds(output: &str) -> Result<u32> {
+    let time = output.lines().find_map(|line| line.split_once(' ')?.0.parse().ok());
+    time.with_context(|| format!("a benchmark does not tell its time:\n{output}"))
 }
 
 fn thousandths(ratio: f64) -> Result<u64> {
@@ -81,9 +98,9 @@ mod tests {
 
     #[test]
     fn reads_the_time() {
-        assert_eq!(microseconds("155098 50 123\n"), Some(155_098));
-        assert_eq!(microseconds("-1 -1 SKIP: no matching params\n"), None);
-        assert_eq!(microseconds("Traceback\n"), None);
+        assert_eq!(microseconds("155098 50 123\n").unwrap(), 155_098);
+        assert!(microseconds("-1 -1 SKIP: no matching params\n").is_err());
+        assert!(microseconds("Traceback\n").is_err());
     }
 
     #[test]
