@@ -5,13 +5,17 @@
 
 pub mod apt;
 pub mod bench;
+pub mod binary_package;
 pub mod build;
 pub mod bundle;
 pub mod bytecode;
 pub mod console;
 pub mod device;
 pub mod failure;
+pub mod firmware;
+pub mod image;
 pub mod paths;
+pub mod program;
 pub mod progress;
 pub mod python;
 pub mod qemu;

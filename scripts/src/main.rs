@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::failure::exit_code;
-use xtask::{bench, build, run, setup, test};
+use xtask::{bench, build, image, run, setup, test};
 
 /// Builds, runs, tests and measures TinyVMM
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Task {
     Build(build::Build),
     /// Boot a Python script, a manifest's VMs or a bundle in QEMU
     Run(run::Run),
+    /// Make an SD card or a disk that boots by itself
+    Image(image::Image),
     /// Run every check and test
     Test(test::Test),
     /// Measure the project's figures
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Task::Setup(setup) => setup.execute(),
         Task::Build(build) => build.execute(),
         Task::Run(run) => run.execute(),
+        Task::Image(image) => image.execute(),
         Task::Test(test) => test.execute(),
         Task::Bench(bench) => bench.execute(),
     };

@@ -1,19 +1,16 @@
 //! `cargo xtask run`: boots a script, a manifest or a bundle.
 
-use crate::bundle::{Draft, readable};
-use crate::bytecode::Compiler;
 use crate::device::ANNOUNCED;
-use crate::failure::Failure;
 use crate::paths::{Products, Profile};
+use crate::program::{Making, Program};
 use crate::qemu::{Board, shell_line};
 use crate::serial::{Kind, Line};
-use crate::size::Size;
 use crate::{build, session, setup, terminal};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::fs;
 use std::io::{IsTerminal, Write, stdin};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,12 +20,8 @@ use std::time::Duration;
 pub struct Run {
     #[command(flatten)]
     board: Board,
-    /// Memory of the VM that runs a script or the REPL; a manifest has its own
-    #[arg(long, value_name = "SIZE", default_value = "16MiB")]
-    vm_mem: Size,
-    /// What the script's functions are compiled to; a manifest has its own
-    #[arg(long, value_name = "CODE", default_value = "bytecode", value_parser = ["bytecode", "native", "viper"])]
-    emit: String,
+    #[command(flatten)]
+    making: Making,
     /// End the run after so many seconds, with exit code 124
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -38,9 +31,6 @@ pub struct Run {
     /// Make the console a serial port for other programs: tcp:PORT (0 for any) or pty
     #[arg(long, value_name = "PORT")]
     serial: Option<Kind>,
-    /// Compile Python files to bytecode first: the VM starts without compiling them
-    #[arg(long)]
-    mpy: bool,
     /// Build with debug assertions
     #[arg(long)]
     debug: bool,
@@ -75,21 +65,14 @@ Examples:
 Exit codes: that of the VM (of several, the first that is not 0); 70 if a VM crashed; 101 if the hypervisor did;
   2 for input that is missing or wrong; 3 for missing tools; 124 after --timeout.";
 
-/// What to boot.
-enum Input {
-    Draft(Draft),
-    /// A bundle that the user made, passed on as it is.
-    Ready(PathBuf),
-}
-
 impl Run {
     /// Runs it; returns the exit code of the process.
     pub fn execute(&self) -> Result<u8> {
-        let input = self.input()?;
+        let program = self.making.program(&self.program)?;
         let profile = if self.debug { Profile::Dev } else { Profile::Release };
         let products = Products::of(profile)?;
         if self.dry_run {
-            return self.print_command(&input, &products);
+            return self.print_command(&program, &products);
         }
         // A wrong board is to be told before anything is installed or built.
         self.command(&products, Path::new(""))?;
@@ -99,47 +82,13 @@ impl Run {
             eprintln!("{}", terminal::HELP);
         }
         let work = tempfile::tempdir().context("cannot make a temporary directory")?;
-        match &self.compiled(input, &products, work.path())? {
-            Input::Ready(path) => self.boot(&products, path),
-            Input::Draft(draft) => {
+        match &self.making.compiled(program, &products, work.path())? {
+            Program::Ready(path) => self.boot(&products, path),
+            Program::Draft(draft) => {
                 let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
                 file.write_all(&draft.pack(&products)?).context("cannot write the bundle")?;
                 self.boot(&products, file.path())
             }
-        }
-    }
-
-    fn input(&self) -> Result<Input> {
-        let Some((program, args)) = self.program.split_first() else {
-            return Ok(Input::Draft(Draft::repl(self.vm_mem, &self.emit)?));
-        };
-        let path = Path::new(program);
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if let (Some("toml" | "tar"), [first, ..]) = (extension, args) {
-            return Err(Failure::bad_input(format!("'{first}': only a script takes arguments")).into());
-        }
-        match extension {
-            Some("py") => Ok(Input::Draft(Draft::script(path, args, self.vm_mem, &self.emit)?)),
-            Some("toml") => Ok(Input::Draft(Draft::manifest(path)?)),
-            Some("tar") => readable(path).map(|()| Input::Ready(path.to_owned())).map_err(Into::into),
-            _ => Err(Failure::bad_input(format!(
-                "{program}: what is it? A script ends in .py, a manifest in .toml, a bundle in .tar"
-            ))
-            .into()),
-        }
-    }
-
-    /// What to boot, with bytecode in place of Python if the user wants that.
-    fn compiled(&self, input: Input, products: &Products, directory: &Path) -> Result<Input> {
-        match input {
-            Input::Ready(_) if self.mpy => {
-                Err(Failure::bad_input("--mpy: a bundle is passed on as it is").into())
-            }
-            Input::Draft(draft) if self.mpy => {
-                let compiler = Compiler { program: &products.mpy_cross(), directory };
-                Ok(Input::Draft(draft.compiled(&compiler)?))
-            }
-            input => Ok(input),
         }
     }
 
@@ -173,13 +122,13 @@ impl Run {
     }
 
     /// Leaves the bundle where the printed command finds it.
-    fn print_command(&self, input: &Input, products: &Products) -> Result<u8> {
-        let bundle = match input {
-            Input::Ready(path) => path.clone(),
-            Input::Draft(_) => products.directory().join("bundle.tar"),
+    fn print_command(&self, program: &Program, products: &Products) -> Result<u8> {
+        let bundle = match program {
+            Program::Ready(path) => path.clone(),
+            Program::Draft(_) => products.directory().join("bundle.tar"),
         };
         let command = self.command(products, &bundle)?;
-        if let Input::Draft(draft) = input {
+        if let Program::Draft(draft) = program {
             ensure!(products.hypervisor().is_file(), "nothing is built yet: run cargo xtask build --release");
             fs::write(&bundle, draft.pack(products)?)
                 .with_context(|| format!("cannot write {}", bundle.display()))?;

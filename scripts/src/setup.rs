@@ -5,7 +5,7 @@ use crate::failure::{Failure, MISSING_TOOLS};
 use crate::source_tree::{SourceTree, TREES};
 use crate::toolchain::{Pinned, Toolchain};
 use crate::tools::{DEVICE_TREE_TOOLS, TEST_TOOLS, TOOLS, Tool};
-use crate::{progress, python, raspberry_pi};
+use crate::{firmware, progress, python, raspberry_pi};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
@@ -26,7 +26,8 @@ pub struct Setup {
 
 const AFTER_HELP: &str = "\
 Programs are installed with apt, where it is there and root or sudo may use it; Rust's parts with rustup;
-the sources of MicroPython and the Raspberry Pi's device tree go to ~/.cache/tinyvmm, and so do the Python packages that tests use (fetched with pip). Suites that the machine does not use (Debian 12 has too old a QEMU) are
+the sources of MicroPython and the Raspberry Pi's device tree go to ~/.cache/tinyvmm, and so do the Python packages (fetched with pip) and the boot
+loaders that tests use. Suites that the machine does not use (Debian 12 has too old a QEMU) are
 read by an apt with a state of its own: the machine's configuration stays as it is. Where nothing may be installed, the
 commands to run are printed. `build`, `run`, `test` and `bench` do the same by themselves.
 
@@ -72,7 +73,10 @@ pub fn ensure(scope: Scope) -> Result<()> {
     if !missing.is_empty() {
         install_all(&missing, scope, false)?;
     }
-    if scope == Scope::Tests { python::ensure() } else { Ok(()) }
+    match scope {
+        Scope::Tests => python::ensure().and_then(|()| firmware::ensure()),
+        Scope::Programs | Scope::RaspberryPi => Ok(()),
+    }
 }
 
 /// Something that the project needs, and what is known about it here.

@@ -20,6 +20,11 @@ impl Size {
         Self(count << 20)
     }
 
+    /// A number of bytes.
+    pub const fn of(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// The number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The suite that has them.
-const SUITE: &str = "trixie";
+pub const SUITE: &str = "trixie";
 
 /// An archive of a source package, always the same.
 #[derive(Debug)]
@@ -39,22 +39,23 @@ impl SourceArchive {
         let fetch = ["source", "--download-only", "--tar-only", SHOW_PROGRESS, self.package];
         run(&format!("fetching {}", self.title), &fetch)?;
         let archive = directory.join(self.file);
-        self.verify(&archive)?;
+        verify(&archive, self.sha256)?;
         Ok(archive)
     }
+}
 
-    fn verify(&self, archive: &Path) -> Result<()> {
-        let bytes = fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
-        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if digest == self.sha256 {
-            return Ok(());
-        }
-        Err(Failure::missing_tools(format!(
-            "{} is not the file that was expected: its SHA-256 is {digest}, not {}",
-            self.file, self.sha256
-        ))
-        .into())
+/// Checks that a file is the one that is meant.
+pub fn verify(file: &Path, sha256: &str) -> Result<()> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if digest == sha256 {
+        return Ok(());
     }
+    let name = file.file_name().unwrap_or_default().display();
+    Err(Failure::missing_tools(format!(
+        "{name} is not the file that was expected: its SHA-256 is {digest}, not {sha256}"
+    ))
+    .into())
 }
 
 #[cfg(test)]
@@ -64,8 +65,7 @@ mod tests {
     #[test]
     fn refuses_another_archive() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let archive = SourceArchive { title: "nothing", package: "none", file: "none.tar", sha256: "00" };
-        let error = archive.verify(file.path()).unwrap_err().to_string();
+        let error = verify(file.path(), "00").unwrap_err().to_string();
         assert!(
             error.contains("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             "{error}"

@@ -9,6 +9,7 @@ mod bundles;
 mod command;
 mod console;
 mod dialogue;
+mod disk_images;
 mod failure;
 mod faults;
 mod features;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         bad_input::tests(),
         bundles::tests(),
         command::tests(),
+        disk_images::tests(),
         failure::tests(),
         faults::tests(),
         features::tests(),

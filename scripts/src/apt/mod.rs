@@ -55,6 +55,14 @@ impl Distribution {
         Apt::new("sources", &sources)
     }
 
+    /// apt with the ready-made packages of a part of `suite` (on Debian) or of the machine's own release (elsewhere).
+    pub fn for_binaries(&self, suite: &str, component: &str) -> Result<Apt> {
+        let suite = if self.id == "debian" { suite } else { self.codename.as_str() };
+        let main = self.main().map(|main| main.with("deb", suite).with_component(component));
+        let sources: Vec<Source> = main.into_iter().collect();
+        Apt::new(component, &sources)
+    }
+
     /// What to call `package` for `apt-get install`.
     pub fn package_names(&self, package: &str) -> Vec<String> {
         match package {

@@ -33,11 +33,19 @@ impl Source {
 
     /// The same archive with another kind of content and another suite.
     pub fn with(&self, kind: &str, suite: &str) -> Self {
-        let replaced = |name: &str| ["Types", "Suites"].iter().any(|other| name.eq_ignore_ascii_case(other));
+        self.replacing(&[("Types", kind), ("Suites", suite)])
+    }
+
+    /// The same with another part of the archive.
+    pub fn with_component(&self, component: &str) -> Self {
+        self.replacing(&[("Components", component)])
+    }
+
+    fn replacing(&self, new: &[(&str, &str)]) -> Self {
+        let replaced = |name: &str| new.iter().any(|(other, _)| name.eq_ignore_ascii_case(other));
         let kept = self.fields.iter().filter(|(name, _)| !replaced(name)).cloned();
-        let new =
-            [("Types", kind), ("Suites", suite)].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { fields: new.into_iter().chain(kept).collect() }
+        let new = new.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { fields: new.chain(kept).collect() }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -221,5 +229,8 @@ suites: bookwormish
             "Types: deb-src\nSuites: trixie\nURIs: http://archive.test/debian\nComponents: main\n\
              Signed-By: /usr/share/keyrings/test.gpg\n"
         );
+        let firmware = archives.main("bookworm").unwrap().with_component("non-free-firmware").to_string();
+        assert!(firmware.starts_with("Components: non-free-firmware\n"), "{firmware}");
+        assert!(!firmware.contains("main"), "{firmware}");
     }
 }
