@@ -2,6 +2,7 @@
 
 use crate::bytecode::Compiler;
 use crate::failure::Failure;
+use crate::guest::linux::{self, Release};
 use crate::paths::Products;
 use crate::size::Size;
 use anyhow::{Context, Result};
@@ -16,6 +17,9 @@ use vmm::bundle::manifest::{FILE_NAME, Manifest, ManifestError, VmConfig};
 const PYTHON: &str = "micropython.elf";
 /// Name of the user's script in the bundle; in the VM it keeps its own.
 const SCRIPT: &str = "script.py";
+/// The Linux that runs Python, and its command line.
+const RELEASE: Release = Release::Debian13;
+const LINUX_ARGS: [&str; 2] = ["console=ttyAMA0", "quiet"];
 /// Longest name that a manifest allows a VM.
 const LONGEST_NAME: usize = 31;
 
@@ -50,6 +54,25 @@ impl Draft {
         Ok(draft)
     }
 
+    /// One VM that runs a Python script in CPython on Linux, with `args` after its name in `sys.argv`.
+    pub fn linux_script(path: &Path, args: &[String], memory: Size) -> Result<Self> {
+        readable(path)?;
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut table = linux_vm(&vm_name(&file_name), memory);
+        let words = args.iter().map(|arg| kernel_word(arg)).collect::<Result<Vec<_>, _>>()?;
+        let line = LINUX_ARGS.into_iter().map(str::to_owned).chain(["--".to_owned()]).chain(words);
+        table.insert("args".into(), Value::Array(line.map(Value::from).collect()));
+        table.insert("files".into(), Table::from_iter([("/main.py".to_owned(), Value::from(SCRIPT))]).into());
+        let mut draft = Self::generated(&path.display().to_string(), table)?;
+        draft.elsewhere.insert(SCRIPT.into(), path.into());
+        Ok(draft)
+    }
+
+    /// Makes the guests of a distribution that it names, if they are missing.
+    pub fn ensure_guests(&self) -> Result<()> {
+        linux::ensure_files(self.file_names().into_iter())
+    }
+
     /// One VM that runs a program that the build makes.
     pub fn program(image: &str, memory: Size) -> Result<Self> {
         Self::generated(image, vm("program", image, memory))
@@ -67,7 +90,8 @@ impl Draft {
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
         let draft = Self::parse(shown, text, Some(directory))?;
-        draft.check(|name| draft.is_image(name) || draft.user_file(name).is_some())?;
+        let is_made = |name: &str| draft.is_image(name) || linux::file(name).is_some();
+        draft.check(|name| is_made(name) || draft.user_file(name).is_some())?;
         Ok(draft)
     }
 
@@ -98,7 +122,8 @@ impl Draft {
     pub fn pack(&self, products: &Products) -> Result<Vec<u8>> {
         let find = |name: &str| {
             let product = || Some(products.guest(name)).filter(|path| self.is_image(name) && path.is_file());
-            self.user_file(name).or_else(product)
+            let made = || linux::file(name).filter(|path| path.is_file());
+            self.user_file(name).or_else(product).or_else(made)
         };
         self.check(|name| find(name).is_some())?;
         let mut archive = tar::Builder::new(Vec::new());
@@ -145,6 +170,24 @@ fn vm(name: &str, image: &str, memory: Size) -> Table {
         ("image".to_owned(), Value::from(image)),
         ("memory".to_owned(), Value::from(memory.to_string())),
     ])
+}
+
+fn linux_vm(name: &str, memory: Size) -> Table {
+    let mut table = vm(name, &RELEASE.image(), memory);
+    table.insert("machine".to_owned(), Value::from("virt"));
+    table.insert("initrd".to_owned(), Value::from(RELEASE.initrd()));
+    table
+}
+
+/// A word of the kernel's command line: the kernel takes quotes for what has spaces, and nothing for a quote.
+fn kernel_word(word: &str) -> Result<String, Failure> {
+    if word.contains('"') {
+        return Err(Failure::bad_input(format!(
+            "'{word}': a script's arguments on Linux cannot have quotation marks"
+        )));
+    }
+    let is_plain = !word.is_empty() && !word.contains(char::is_whitespace);
+    Ok(if is_plain { word.to_owned() } else { format!("\"{word}\"") })
 }
 
 fn python(name: &str, memory: Size, emit: &str) -> Table {

@@ -13,6 +13,7 @@ pub mod console;
 pub mod device;
 pub mod failure;
 pub mod firmware;
+pub mod guest;
 pub mod image;
 pub mod paths;
 pub mod program;

@@ -6,22 +6,43 @@ use crate::failure::Failure;
 use crate::paths::Products;
 use crate::size::Size;
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Options for how a bundle is made.
 #[derive(Debug, Args)]
 pub struct Making {
-    /// Memory of the VM that runs a script or the REPL; a manifest has its own
-    #[arg(long, value_name = "SIZE", default_value = "16MiB")]
-    vm_mem: Size,
+    /// What runs a script
+    #[arg(long, value_enum, default_value = "micropython")]
+    guest: Guest,
+    /// Memory of the VM that runs a script or the REPL; a manifest has its own [default: 16MiB, for Linux 512MiB]
+    #[arg(long, value_name = "SIZE")]
+    vm_mem: Option<Size>,
     /// What the script's functions are compiled to; a manifest has its own
     #[arg(long, value_name = "CODE", default_value = "bytecode", value_parser = ["bytecode", "native", "viper"])]
     emit: String,
     /// Compile Python files to bytecode first: the VM starts without compiling them
     #[arg(long)]
     mpy: bool,
+}
+
+/// What runs a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Guest {
+    /// MicroPython, on nothing
+    Micropython,
+    /// CPython, on Debian's Linux
+    Linux,
+}
+
+impl Guest {
+    const fn memory(self) -> Size {
+        match self {
+            Self::Micropython => Size::mib(16),
+            Self::Linux => Size::mib(512),
+        }
+    }
 }
 
 /// What to run.
@@ -36,8 +57,9 @@ pub enum Program {
 impl Making {
     /// Finds out what `words` mean: a file, and for a script its arguments. Nothing is Python's prompt.
     pub fn program(&self, words: &[String]) -> Result<Program> {
+        let memory = self.vm_mem.unwrap_or(self.guest.memory());
         let Some((program, args)) = words.split_first() else {
-            return Ok(Program::Draft(Draft::repl(self.vm_mem, &self.emit)?));
+            return Ok(Program::Draft(Draft::repl(memory, &self.emit)?));
         };
         let path = Path::new(program);
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -45,7 +67,10 @@ impl Making {
             return Err(Failure::bad_input(format!("'{first}': only a script takes arguments")).into());
         }
         match extension {
-            Some("py") => Ok(Program::Draft(Draft::script(path, args, self.vm_mem, &self.emit)?)),
+            Some("py") => Ok(Program::Draft(match self.guest {
+                Guest::Micropython => Draft::script(path, args, memory, &self.emit)?,
+                Guest::Linux => Draft::linux_script(path, args, memory)?,
+            })),
             Some("toml") => Ok(Program::Draft(Draft::manifest(path)?)),
             Some("tar") => readable(path).map(|()| Program::Ready(path.to_owned())).map_err(Into::into),
             _ => Err(Failure::bad_input(format!(

@@ -58,6 +58,7 @@ Examples:
   cargo xtask run images/hello.py a b              a script with two arguments
   cargo xtask run --timeout 10 --cpu max x.py      on another processor, for at most 10 s
   cargo xtask run --emit native x.py               a script compiled to machine code
+  cargo xtask run --guest linux x.py               a script in CPython on Linux
   cargo xtask run images/demo.toml                 every VM of a manifest
   cargo xtask run --serial tcp:4000                for mpremote connect socket://localhost:4000
   cargo xtask run --qemu-arg=-d --qemu-arg=int --qemu-arg=-D --qemu-arg=qemu.log x.py
@@ -77,6 +78,9 @@ impl Run {
         // A wrong board is to be told before anything is installed or built.
         self.command(&products, Path::new(""))?;
         setup::ensure(self.board.machine.scope())?;
+        if let Program::Draft(draft) = &program {
+            draft.ensure_guests()?;
+        }
         build::build(profile, build::Scope::Images)?;
         if self.program.is_empty() && self.is_typed() {
             eprintln!("{}", terminal::HELP);

@@ -3,7 +3,7 @@
 pub mod sources;
 
 use crate::paths::cache_dir;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 use sources::{Archives, Source};
 use std::ffi::{OsStr, OsString};
@@ -63,6 +63,21 @@ impl Distribution {
         Apt::new(component, &sources)
     }
 
+    /// apt with the packages for arm64 of Debian's `suite`, as if nothing were installed. What it fetches goes to
+    /// `archives` in the directory `work`.
+    pub fn for_guest(&self, suite: &str, work: &Path) -> Result<Apt> {
+        ensure!(self.id == "debian", "the packages are Debian's, and this machine's archives are not");
+        let source = self.main().map(|main| main.with("deb", suite));
+        let mut apt = Apt::new(&format!("arm64-{suite}"), &source.into_iter().collect::<Vec<_>>())?;
+        let (archives, status) = (work.join("archives"), work.join("status"));
+        fs::create_dir_all(archives.join("partial"))?;
+        fs::write(&status, "")?;
+        apt.options.extend(["-oAPT::Architecture=arm64", "-oAPT::Architectures=arm64"].map(OsString::from));
+        apt.options
+            .extend([option("Dir::Cache::archives", &archives), option("Dir::State::status", &status)]);
+        Ok(apt)
+    }
+
     /// What to call `package` for `apt-get install`.
     pub fn package_names(&self, package: &str) -> Vec<String> {
         match package {
@@ -108,16 +123,17 @@ impl Apt {
     }
 }
 
+fn option(name: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(format!("-o{name}="));
+    option.push(path);
+    option
+}
+
 fn options(sources: &Path, lists: &Path) -> Vec<OsString> {
-    let with = |name: &str, path: &Path| {
-        let mut option = OsString::from(format!("-o{name}="));
-        option.push(path);
-        option
-    };
     vec![
-        with("Dir::Etc::sourcelist", sources),
+        option("Dir::Etc::sourcelist", sources),
         "-oDir::Etc::sourceparts=/dev/null".into(),
-        with("Dir::State::Lists", lists),
+        option("Dir::State::Lists", lists),
         // The machine's cache would have to be rebuilt after it was filled from other archives.
         "-oDir::Cache::pkgcache=".into(),
         "-oDir::Cache::srcpkgcache=".into(),

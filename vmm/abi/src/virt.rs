@@ -12,6 +12,8 @@
 //!              | PL011 UART                    |
 //! 0x0901_0000  +-------------------------------+
 //!              | PL031 real-time clock         |
+//! 0x0902_0000  +-------------------------------+
+//!              | exit register                 |
 //! 0x0a00_0000  +-------------------------------+
 //!              | virtio slots, 512 bytes each  |
 //! 0x4000_0000  +-------------------------------+
@@ -46,6 +48,9 @@ pub const RTC_SIZE: u64 = 0x1000;
 pub const RTC_INTID: u32 = 32 + 2;
 /// Number of the virtual timer's interrupt: PPI 11.
 pub const TIMER_INTID: u32 = 16 + 11;
+/// Guest physical address of the exit register: the low byte of what is written there, in 32 bits, is the exit code with
+/// which the whole VM ends at once. PSCI's SYSTEM_OFF has none.
+pub const EXIT_BASE: u64 = 0x0902_0000;
 /// Guest physical address of the first virtio slot.
 pub const VIRTIO_BASE: u64 = 0x0a00_0000;
 /// Distance between two virtio slots in bytes.

@@ -19,7 +19,7 @@
 //! storage = "1MiB"            # optional: room for the files that it writes
 //! autostart = true            # optional: whether it starts by itself
 //! capabilities = ["log"]      # optional: what it may do besides: board, control, log, messages
-//! [vm.files]                  # optional, tiny
+//! [vm.files]                  # optional
 //! "/hello.py" = "hello.py"    # path in the VM = file of the bundle
 //! ```
 //!
@@ -296,7 +296,7 @@ impl VmConfig {
                 .get("capabilities")
                 .map_or(Ok(Capabilities::default()), |value| capabilities(&value))?,
             restart: table.get("restart").map_or(Ok(Restart::Never), |value| restart(&value))?,
-            files: tiny_only("files")?.map_or(Ok(BTreeMap::new()), |value| files(&value))?,
+            files: table.get("files").map_or(Ok(BTreeMap::new()), |value| files(&value))?,
         })
     }
 
@@ -516,7 +516,7 @@ fn is_normal_path(path: &str) -> bool {
     path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(good))
 }
 
-/// The directories above an absolute path, without the root.
-fn parents(path: &str) -> impl Iterator<Item = &str> {
+/// The directories above an absolute path, without the root, the highest first.
+pub(crate) fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(|(end, _)| path.get(..end)).filter(|parent| !parent.is_empty())
 }

@@ -39,6 +39,12 @@ impl Board {
         Self { bus, devices: None }
     }
 
+    /// Whether it is one of a `virt` machine.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        self.devices.is_some()
+    }
+
     /// All of the `virt` machine. Its clock shows the time of day, as far as the board knows it.
     #[must_use]
     pub fn virt(bus: Bus<Region>) -> Self {

@@ -2,7 +2,7 @@
 
 use super::{
     Board, Mailbox, Vcpu, Vm, VmConsole, VmId,
-    virt::{self, DeviceTreeError, NoRoom, SEED_SIZE},
+    virt::{self, DeviceTreeError, InitRamDisk, NoRoom, SEED_SIZE},
 };
 use crate::{
     arch::{
@@ -188,15 +188,13 @@ impl<'a> Builder<'a> {
         config: &VmConfig,
         args: &[String],
     ) -> Result<u64, Reason> {
-        let initrd = config.initrd.as_ref().map(|file| self.bundle.file(&file.name).unwrap_or_default());
-        let placement = virt::Placement::new(image, config.memory, initrd.map(|bytes| bytes.len() as u64))?;
-        let put = |address, bytes: &[u8]| {
-            let range = memory.check(address, bytes.len() as u64).map_err(|_| Reason::Misplaced)?;
-            memory.write(range, bytes);
-            Ok::<_, Reason>(())
-        };
-        if let (Some(range), Some(bytes)) = (&placement.initrd, initrd) {
-            put(range.start, bytes)?;
+        let content = |file: &FileName| self.bundle.file(&file.name).unwrap_or_default();
+        let files = config.files.iter().map(|(path, file)| (path.as_str(), content(file)));
+        let initrd = InitRamDisk::new(config.initrd.as_ref().map(content), files);
+        let placement = virt::Placement::new(image, config.memory, initrd.as_ref().map(InitRamDisk::size))?;
+        if let (Some(range), Some(disk)) = (&placement.initrd, initrd) {
+            let range = memory.check(range.start, disk.size()).map_err(|_| Reason::Misplaced)?;
+            disk.write(memory.writer(range));
         }
         let tree = virt::DeviceTree {
             gic: gic::version(),
@@ -206,7 +204,9 @@ impl<'a> Builder<'a> {
             initrd: placement.initrd,
             seed: seed(),
         };
-        put(placement.device_tree, &tree.to_bytes()?)?;
+        let tree = tree.to_bytes()?;
+        let range = memory.check(placement.device_tree, tree.len() as u64).map_err(|_| Reason::Misplaced)?;
+        memory.write(range, &tree);
         memory.clean_to_memory();
         Ok(placement.device_tree)
     }
@@ -309,6 +309,11 @@ impl<'a> Builder<'a> {
 
     /// The file system of a VM: what it was given, and room for what it writes.
     fn files(&mut self, config: &'a VmConfig) -> Result<FileSystem, Reason> {
+        if config.machine == Machine::Virt {
+            // They are in its initial RAM disk.
+            return FileSystem::new(self.frames, config.storage, None, core::iter::empty())
+                .map_err(Reason::Files);
+        }
         let rom = self.rom(config)?;
         let size = |file: &FileName| self.bundle.file(&file.name).unwrap_or_default().len() as u64;
         let files = config.files.iter().map(|(path, file)| (path.as_str(), size(file)));

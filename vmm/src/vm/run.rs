@@ -9,12 +9,16 @@ use crate::{
         timer, tlb,
     },
     console,
-    devices::access::{Direction, MmioAccess},
+    devices::{
+        Width,
+        access::{Direction, MmioAccess},
+    },
     hypercall::{self, Flow, psci::Action},
     memory::vmid::VmidAllocator,
     scheduler::{self, Former, Rank},
 };
 use alloc::boxed::Box;
+use tinyvmm_abi::virt::EXIT_BASE;
 
 /// Longest turn of a vCPU while others of its priority wait for theirs, in milliseconds.
 const QUANTUM_MS: u64 = 10;
@@ -445,7 +449,17 @@ impl Guest<'_> {
     #[cold]
     fn fault(&mut self, syndrome: Syndrome) -> Option<Turn> {
         let (ipa, address) = self.vcpu.fault_address(syndrome);
+        if let Some(access) = MmioAccess::decode(syndrome).filter(|access| self.is_exit(ipa, access)) {
+            let [code, ..] = access.value(self.vcpu.registers()).to_le_bytes();
+            return self.exit(code);
+        }
         self.crash(Crash::Fault { syndrome, ipa, address })
+    }
+
+    /// Whether this is a write to the exit register of a `virt` machine.
+    fn is_exit(&self, ipa: u64, access: &MmioAccess) -> bool {
+        let is_write = (access.direction, access.width) == (Direction::Write, Width::Word);
+        ipa == EXIT_BASE && is_write && self.vm.board.has_devices()
     }
 
     #[cold]

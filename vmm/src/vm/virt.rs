@@ -6,9 +6,11 @@
 //! off until PSCI turns them on.
 
 mod device_tree;
+mod initrd;
 mod placement;
 
 pub use device_tree::{DeviceTree, DeviceTreeError, SEED_SIZE};
+pub use initrd::InitRamDisk;
 pub use placement::{NoRoom, Placement};
 
 use crate::{

@@ -227,8 +227,8 @@ fn each_vcpu_has_an_entry_or_none_has() {
 }
 
 #[test]
-fn a_board_has_neither_entries_nor_files_nor_python() {
-    for line in ["entry = [0]", "emit = \"native\"", "files = {}"] {
+fn a_board_has_neither_entries_nor_python() {
+    for line in ["entry = [0]", "emit = \"native\""] {
         let message = format!("3: vm 'a': {line}: only a \"tiny\" machine has this key");
         check(&with(&format!("machine = \"virt\"\n{line}")), &message);
     }
