@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::failure::exit_code;
-use xtask::{bench, build, image, run, setup, test};
+use xtask::{bench, build, image, push, run, setup, test};
 
 /// Builds, runs, tests and measures TinyVMM
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Task {
     Run(run::Run),
     /// Make an SD card or a disk that boots by itself
     Image(image::Image),
+    /// Send a new bundle over the serial line to a board that runs
+    Push(push::Push),
     /// Run every check and test
     Test(test::Test),
     /// Measure the project's figures
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Task::Build(build) => build.execute(),
         Task::Run(run) => run.execute(),
         Task::Image(image) => image.execute(),
+        Task::Push(push) => push.execute(),
         Task::Test(test) => test.execute(),
         Task::Bench(bench) => bench.execute(),
     };

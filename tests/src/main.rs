@@ -25,6 +25,7 @@ mod mpremote;
 mod native;
 mod power;
 mod process;
+mod push;
 mod python;
 mod raspi4b;
 mod repl;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         mpremote::tests(),
         native::tests(),
         power::tests(),
+        push::tests(),
         python::tests(),
         raspi4b::tests(),
         repl::tests(),
