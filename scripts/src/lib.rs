@@ -18,6 +18,7 @@ pub mod image;
 pub mod paths;
 pub mod program;
 pub mod progress;
+pub mod push;
 pub mod python;
 pub mod qemu;
 pub mod raspberry_pi;

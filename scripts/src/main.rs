@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::failure::exit_code;
-use xtask::{bench, build, guest, image, run, setup, test};
+use xtask::{bench, build, guest, image, push, run, setup, test};
 
 /// Builds, runs, tests and measures TinyVMM
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Task {
     Image(image::Image),
     /// Make a guest of a distribution's packages
     Guest(guest::Guest),
+    /// Send a new bundle over the serial line to a board that runs
+    Push(push::Push),
     /// Run every check and test
     Test(test::Test),
     /// Measure the project's figures
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Task::Run(run) => run.execute(),
         Task::Image(image) => image.execute(),
         Task::Guest(guest) => guest.execute(),
+        Task::Push(push) => push.execute(),
         Task::Test(test) => test.execute(),
         Task::Bench(bench) => bench.execute(),
     };

@@ -154,6 +154,15 @@ fn show_bar(title: &str, last: Option<Status>, lines: &Receiver<Status>) {
     bar.finish_and_clear();
 }
 
+/// A bar for so many bytes, in a terminal.
+pub fn bytes(title: &str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total).with_prefix(title.to_owned());
+    bar.set_style(style(
+        "{spinner} {prefix} [{elapsed}] {bar:24} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left",
+    ));
+    bar
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -31,6 +31,9 @@ pub struct Run {
     /// Make the console a serial port for other programs: tcp:PORT (0 for any) or pty
     #[arg(long, value_name = "PORT")]
     serial: Option<Kind>,
+    /// Leave Ctrl-A to the hypervisor though nobody types, as for `push`
+    #[arg(long)]
+    escape: bool,
     /// Build with debug assertions
     #[arg(long)]
     debug: bool,
@@ -107,7 +110,7 @@ impl Run {
         let size = if self.serial.is_none() { terminal::size() } else { None };
         let console = size.map(|(rows, columns)| format!("console={rows}x{columns}"));
         // A program that types means every byte.
-        let escape = (!self.is_typed()).then(|| "escape=off".to_owned());
+        let escape = (!self.escape && !self.is_typed()).then(|| "escape=off".to_owned());
         loglevel.into_iter().chain(console).chain(escape).collect::<Vec<_>>().join(" ")
     }
 

@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("disk_images::same_bytes", same_bytes),
         test("disk_images::list", list),
         test("disk_images::firmware_of_the_user", firmware_of_the_user),
+        test("disk_images::without_firmware", without_firmware),
         test("disk_images::raspberry_pi", || boots_on_raspberry_pi(false)),
         test("disk_images::raspberry_pi_with_overlay", || boots_on_raspberry_pi(true)),
         test("disk_images::u_boot", boots_with_u_boot),
@@ -76,6 +77,14 @@ fn firmware_of_the_user() -> Result<()> {
     ensure!(data("start4.elf") == Some(b"firmware") && data(TREE) == Some(b"a tree"), "other files");
     ensure!(data(OVERLAY) == Some(b"an overlay"), "another overlay");
     Ok(())
+}
+
+/// Neither in the cache, nor to be had: there is no apt.
+fn without_firmware() -> Result<()> {
+    let nothing = tempfile::tempdir()?;
+    let mut command = xtask(&["image", "rpi4", "-o", "/nowhere/x.img", "images/hello.py"])?;
+    command.env("XDG_CACHE_HOME", nothing.path()).env("PATH", nothing.path());
+    run(command)?.ends_with(3)?.shows("raspi-firmware")?.shows("--firmware DIRECTORY").map(drop)
 }
 
 /// QEMU has no firmware for the board, so what that does is done here: files are loaded from the card.

@@ -26,6 +26,7 @@ mod mpremote;
 mod native;
 mod power;
 mod process;
+mod push;
 mod python;
 mod raspi4b;
 mod repl;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         mpremote::tests(),
         native::tests(),
         power::tests(),
+        push::tests(),
         python::tests(),
         raspi4b::tests(),
         repl::tests(),

@@ -6,9 +6,9 @@ use crate::{
         mmu::{self, Kind},
         power, power_manager, smp,
     },
-    bundle::{Bundle, BundleError},
+    bundle::BundleError,
     clock,
-    console::{self, Device, Style},
+    console::{self, Device},
     device_tree, logger,
     memory::{
         self,
@@ -17,9 +17,8 @@ use crate::{
     },
     platform::{GicCpus, Platform, Psci, Required},
     random, raspberry_pi,
-    vm::{self, BuildError, Builder, Interrupts},
+    vm::{self, BuildError, Deployment, Interrupts},
 };
-use alloc::boxed::Box;
 use core::{fmt, ops::Range};
 use spin::Once;
 
@@ -234,14 +233,14 @@ pub fn interrupts(board: &Required<'_>, platform: &Platform<'_>) -> Interrupts {
 pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(), Error> {
     set_console_size(platform)?;
     set_escape(platform)?;
-    let bundle = Box::leak(Box::new(Bundle::parse(bundle_bytes(board)).map_err(Error::Bundle)?));
-    let manifest = Box::leak(Box::new(bundle.manifest().map_err(Error::Bundle)?));
+    set_receive(platform)?;
+    let deployment = Deployment::from_boot(bundle_bytes(board)).map_err(Error::Bundle)?;
+    let manifest = deployment.manifest();
     logger::set_level(platform.bootarg("loglevel"), manifest.loglevel)
         .map_err(|_| Error::Bootarg("loglevel", "off, error, warn, info, debug or trace"))?;
-    console::set_style(if manifest.vms.len() > 1 { Style::Prefixed } else { Style::Bare });
     let cores = start_cores(board, platform);
     manifest.check_cores(|core| usize::from(core) < cores).map_err(|error| Error::Bundle(error.into()))?;
-    vm::start(manifest, Builder::new(bundle, &FRAMES), cores).map_err(Error::Vm)
+    vm::start(deployment, cores).map_err(Error::Vm)
 }
 
 /// Tells what the hypervisor holds besides the RAM of the VMs that it has built, and what is left.
@@ -268,12 +267,20 @@ fn set_console_size(platform: &Platform<'_>) -> Result<(), Error> {
 }
 
 fn set_escape(platform: &Platform<'_>) -> Result<(), Error> {
-    match platform.bootarg("escape") {
-        None | Some("on") => console::enable_escape(true),
-        Some("off") => console::enable_escape(false),
-        Some(_) => return Err(Error::Bootarg("escape", "on or off")),
+    switch(platform, "escape").map(console::enable_escape)
+}
+
+fn set_receive(platform: &Platform<'_>) -> Result<(), Error> {
+    switch(platform, "receive").map(vm::receiving::allow)
+}
+
+/// A boot argument that is on unless it is off.
+fn switch(platform: &Platform<'_>, name: &'static str) -> Result<bool, Error> {
+    match platform.bootarg(name) {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(_) => Err(Error::Bootarg(name, "on or off")),
     }
-    Ok(())
 }
 
 /// The bundle that the boot loader has put into memory, or as much of it as is in RAM.

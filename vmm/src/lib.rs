@@ -23,6 +23,7 @@ pub mod logger;
 pub mod memory;
 pub mod monitor;
 pub mod platform;
+pub mod provision;
 pub mod random;
 pub mod raspberry_pi;
 pub mod scheduler;

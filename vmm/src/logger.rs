@@ -3,7 +3,10 @@
 mod ring;
 
 use crate::console;
-use core::fmt::Write;
+use core::{
+    fmt::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use log::{LevelFilter, Log, Metadata, Record};
 use ring::Ring;
 use spin::Mutex;
@@ -12,6 +15,9 @@ use spin::Mutex;
 pub const DEFAULT_LEVEL: LevelFilter = LevelFilter::Warn;
 
 struct Logger;
+
+/// The command line says how much is logged.
+static FIXED: AtomicBool = AtomicBool::new(false);
 
 static LATEST: Mutex<Ring> = Mutex::new(Ring::new());
 
@@ -55,10 +61,18 @@ pub fn init() {
 ///
 /// Returns what stood on the command line if it is no level.
 pub fn set_level(bootarg: Option<&str>, manifest: Option<LevelFilter>) -> Result<(), &str> {
-    let level = match bootarg {
-        Some(name) => Some(name.parse().map_err(|_| name)?),
-        None => manifest,
+    let Some(name) = bootarg else {
+        follow(manifest);
+        return Ok(());
     };
-    log::set_max_level(level.unwrap_or(DEFAULT_LEVEL));
+    log::set_max_level(name.parse().map_err(|_| name)?);
+    FIXED.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// Takes the level of a manifest, unless the command line has one.
+pub fn follow(manifest: Option<LevelFilter>) {
+    if !FIXED.load(Ordering::Relaxed) {
+        log::set_max_level(manifest.unwrap_or(DEFAULT_LEVEL));
+    }
 }

@@ -10,6 +10,7 @@ pause N or NAME   keeps a VM from running
 resume N or NAME  lets it run again
 kill N or NAME    ends a VM with exit code 137
 restart N or NAME ends a VM if it runs, and starts it anew
+receive           takes another bundle over this line, from cargo xtask push
 quit              back to the console (so does Ctrl-D)
 ";
 
@@ -24,6 +25,8 @@ pub enum Command<'a> {
     List,
     /// Leave.
     Quit,
+    /// Take another bundle.
+    Receive,
     /// Do something with one VM.
     Act(Action, Target<'a>),
 }
@@ -96,6 +99,7 @@ impl<'a> Command<'a> {
             "help" | "?" => Self::Help,
             "list" => Self::List,
             "quit" => Self::Quit,
+            "receive" => Self::Receive,
             "focus" => Self::Act(Action::Focus, target(word, words.next())?),
             "pause" => Self::Act(Action::Pause, target(word, words.next())?),
             "resume" => Self::Act(Action::Resume, target(word, words.next())?),
@@ -128,6 +132,7 @@ mod tests {
             (" ? ", Command::Help),
             ("list", Command::List),
             ("quit", Command::Quit),
+            ("receive", Command::Receive),
             ("focus 2", Command::Act(Action::Focus, Target::Number(2))),
             ("  pause   12 ", Command::Act(Action::Pause, Target::Number(12))),
             ("resume py", Command::Act(Action::Resume, Target::Name("py"))),

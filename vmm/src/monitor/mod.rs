@@ -7,7 +7,7 @@ pub use command::{Action, Command, HELP, Mistake, Target};
 pub use table::{HEAD, Row};
 
 #[cfg(target_os = "none")]
-pub use execute::execute;
+pub use execute::{Next, execute};
 
 #[cfg(target_os = "none")]
 mod execute {
@@ -15,20 +15,32 @@ mod execute {
     use crate::{
         console::write_own,
         scheduler,
-        vm::{self, VmId, fleet},
+        vm::{self, VmId, fleet, receiving},
     };
 
-    /// Carries out a line. Returns whether the user wants to go on.
-    pub fn execute(line: &str) -> bool {
+    /// What follows a line.
+    pub enum Next {
+        /// The next line.
+        Prompt,
+        /// The user wants to leave.
+        Leave,
+        /// A bundle.
+        Receive,
+    }
+
+    /// Carries out a line.
+    pub fn execute(line: &str) -> Next {
         match Command::parse(line) {
             Ok(Command::Nothing) => {}
             Ok(Command::Help) => write_own(format_args!("{HELP}")),
             Ok(Command::List) => list(),
-            Ok(Command::Quit) => return false,
+            Ok(Command::Quit) => return Next::Leave,
+            Ok(Command::Receive) if receiving::open() => return Next::Receive,
+            Ok(Command::Receive) => {}
             Ok(Command::Act(action, target)) => act(action, target),
             Err(mistake) => write_own(format_args!("{mistake}\n")),
         }
-        true
+        Next::Prompt
     }
 
     fn list() {

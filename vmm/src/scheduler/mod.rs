@@ -37,9 +37,13 @@ static CORES: AtomicUsize = AtomicUsize::new(1);
 
 const NEVER: u64 = u64::MAX;
 
-/// Says how many cores take part, and how many vCPUs there will be at most.
-pub fn init(cores: usize, vcpus: usize) {
+/// Says how many cores take part.
+pub fn init(cores: usize) {
     CORES.store(cores.min(MAX_CORES), Ordering::Relaxed);
+}
+
+/// Makes room for this many vCPUs in each queue.
+pub fn reserve(vcpus: usize) {
     QUEUES.iter().for_each(|queue| queue.lock().reserve(vcpus));
 }
 
@@ -77,7 +81,8 @@ pub fn queue(core: usize) -> LockedQueue {
     LockedQueue { core, queue: QUEUES[core].lock() }
 }
 
-fn cores() -> core::ops::Range<usize> {
+/// The cores that take part.
+pub fn cores() -> core::ops::Range<usize> {
     0..CORES.load(Ordering::Relaxed)
 }
 

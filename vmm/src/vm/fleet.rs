@@ -4,15 +4,20 @@
 //! queues, and never while a VM is built. What takes long, or memory, is not done where an interrupt asks for
 //! it, but by the housekeeping core between turns: see `tend`.
 
+mod generation;
+
+pub use generation::{ReplaceError, replace};
+
 use super::{
-    Builder, Cause, Focus, HOUSEKEEPER, Lifecycle, Refusal, State, Usage, Vcpu, Vm, VmId, interrupts, run,
+    Builder, Cause, Deployment, Focus, HOUSEKEEPER, Lifecycle, Refusal, State, Usage, Vcpu, Vm, VmId,
+    interrupts, receiving, run,
 };
 use crate::{
     arch::{gic, power, timer},
-    bundle::manifest::{Manifest, VmConfig},
+    bundle::manifest::VmConfig,
     console::{self, Key, Line, Typed},
     memory::heap::{FRAMES, HEAP},
-    monitor::{self, Action, Row, Target},
+    monitor::{self, Action, Next, Row, Target},
     scheduler,
     vm::BuildError,
 };
@@ -21,6 +26,7 @@ use core::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
+use generation::{Generation, Vms};
 use spin::{Mutex, Once};
 use tinyvmm_abi::vms::{VM_NAME_SIZE, VmInfo};
 
@@ -34,6 +40,10 @@ struct Fleet {
     in_monitor: bool,
     /// A line for the monitor that is not carried out yet. Until it is, no more is taken.
     command: Option<Line>,
+    /// What the members are built from.
+    deployment: Deployment,
+    /// Those that follow when all of the members have ended.
+    next: Option<Generation>,
 }
 
 /// A VM's place in the fleet.
@@ -61,30 +71,17 @@ static DUE: AtomicU64 = AtomicU64::new(NEVER);
 const NEVER: u64 = u64::MAX;
 const AT_ONCE: u64 = 0;
 
-/// Builds all VMs of a manifest, or none, and makes them ready to run on this many cores.
-pub fn start(
-    manifest: &'static Manifest,
-    mut builder: Builder<'static>,
-    cores: usize,
-) -> Result<(), BuildError> {
-    // What lasts as long as the run comes first, so that the memory that is free then is free again at the end.
-    let mut members: Vec<Member> = manifest.vms.iter().map(Member::new).collect();
-    let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
-    scheduler::init(cores, vcpus.sum());
-    log::debug!("memory before the first VM: {}", Free::now());
-    let mut vms = Vec::new();
-    for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
-        let vcpus = builder.build(VmId(index), member.config, &member.config.args)?;
-        member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
-        vms.push(vcpus);
-    }
-    let mut focus = Focus::default();
-    if members.first().is_some_and(|first| !first.config.autostart) {
-        focus.advance(members.len(), |index| manifest.vms[index].autostart);
-    }
-    FLEET.call_once(|| Mutex::new(Fleet { members, focus, fresh: false, in_monitor: false, command: None }));
+/// Builds all VMs of a bundle, or none, and makes them ready to run on this many cores.
+pub fn start(deployment: Deployment, cores: usize) -> Result<(), BuildError> {
+    scheduler::init(cores);
+    let Generation { deployment, vms } = Generation::build(deployment)?;
+    let Vms { members, builder, vcpus, focus } = vms;
+    generation::choose_style(&deployment);
+    let (fresh, in_monitor, command, next) = (false, false, None, None);
+    let fleet = Fleet { members, focus, fresh, in_monitor, command, deployment, next };
+    FLEET.call_once(|| Mutex::new(fleet));
     BUILDER.call_once(|| Mutex::new(builder));
-    vms.into_iter().flatten().for_each(scheduler::add);
+    vcpus.into_iter().for_each(scheduler::add);
     Ok(())
 }
 
@@ -161,10 +158,17 @@ pub(super) fn tend() {
     let Some(fleet) = FLEET.get() else { return };
     let command = fleet.lock().command.clone();
     if let Some(line) = command {
-        let goes_on = monitor::execute(line.text());
-        fleet.lock().command_done(goes_on);
+        let next = monitor::execute(line.text());
+        fleet.lock().command_done(next);
         receive();
     }
+    if receiving::is_open() {
+        if !receiving::tend() {
+            fleet.lock().leave_receiving();
+        }
+        receive();
+    }
+    generation::tend(fleet);
     let ready = fleet.lock().next_start(timer::now());
     if let Some((id, config)) = ready {
         start_again(id, config);
@@ -343,16 +347,24 @@ impl Member {
 }
 
 impl Fleet {
-    /// Goes on after a VM has ended: the focus, what is due, and the end of the run.
-    fn settle(&mut self, index: usize) {
-        if self.members.iter().all(|member| member.lifecycle.is_over()) {
+    /// Ends the run after the last VM, unless others follow or may do so.
+    fn end_if_over(&self) {
+        let waits = self.next.is_some() || receiving::is_open();
+        if !waits && self.members.iter().all(|member| member.lifecycle.is_over()) {
             log::debug!("memory after the last VM: {}", Free::now());
             let codes = self.members.iter().map(|member| member.lifecycle.exit_code());
             power::end(codes.into_iter().find(|code| *code != 0).unwrap_or(0));
         }
+    }
+
+    /// Goes on after a VM has ended: the focus, what is due, and the end of the run.
+    fn settle(&mut self, index: usize) {
+        self.end_if_over();
         let over = |index: usize| self.members.get(index).is_none_or(|member| member.lifecycle.is_over());
-        if self.focus.index() == index && over(index) {
-            self.focus.advance(self.members.len(), |index| !over(index));
+        if self.focus.index() == index
+            && over(index)
+            && self.focus.advance(self.members.len(), |index| !over(index))
+        {
             log::info!("input goes to vm '{}'", self.focused_name());
         }
         self.publish_due();
@@ -368,7 +380,10 @@ impl Fleet {
     /// Says when there is something to tend to.
     fn publish_due(&self) {
         let starts = self.members.iter().filter_map(|member| member.lifecycle.due());
-        let due = self.command.as_ref().map(|_| AT_ONCE).into_iter().chain(starts).min();
+        let starts = starts.filter(|_| self.next.is_none());
+        let at_once = self.command.is_some() || self.is_exchange_due();
+        let others = at_once.then_some(AT_ONCE).into_iter().chain(receiving::due());
+        let due = others.chain(starts).min();
         DUE.store(due.unwrap_or(NEVER), Ordering::SeqCst);
         if due.is_some() {
             gic::kick(HOUSEKEEPER);
@@ -377,6 +392,9 @@ impl Fleet {
 
     /// A VM whose time to start again has come.
     fn next_start(&self, now: u64) -> Option<(VmId, &'static VmConfig)> {
+        if self.next.is_some() {
+            return None;
+        }
         let is_due = |member: &Member| member.lifecycle.due().is_some_and(|due| due <= now);
         let index = self.members.iter().position(is_due)?;
         Some((VmId(index), self.members.get(index)?.config))
@@ -392,6 +410,9 @@ impl Fleet {
 
     /// How much of what is typed next can be taken. What is typed for a VM that is not there is lost.
     fn room(&self) -> usize {
+        if let Some(room) = receiving::room() {
+            return room;
+        }
         let room = match self.focused() {
             _ if self.in_monitor => usize::from(self.command.is_none()),
             Some(vm) => vm.console.room(),
@@ -402,7 +423,12 @@ impl Fleet {
     }
 
     fn take_bytes(&mut self, bytes: &[u8]) {
-        if console::is_transparent() && !self.in_monitor {
+        if receiving::is_open() {
+            // One byte at a time.
+            if bytes.iter().any(|byte| receiving::take(*byte)) {
+                self.publish_due();
+            }
+        } else if console::is_transparent() && !self.in_monitor {
             self.give(bytes);
         } else {
             bytes.iter().filter_map(|byte| console::key(*byte)).for_each(|key| self.take(key));
@@ -441,13 +467,21 @@ impl Fleet {
         }
     }
 
-    fn command_done(&mut self, goes_on: bool) {
+    fn command_done(&mut self, next: Next) {
         self.command = None;
-        if goes_on {
-            console::open_prompt();
-        } else {
-            self.leave_monitor();
+        match next {
+            Next::Prompt => console::open_prompt(),
+            Next::Leave => self.leave_monitor(),
+            // The prompt comes back, or goes away, with the sender's end.
+            Next::Receive => {}
         }
+    }
+
+    /// The line is no sender's any more.
+    fn leave_receiving(&mut self) {
+        log::debug!("memory after the transfer: {}", Free::now());
+        self.leave_monitor();
+        self.end_if_over();
     }
 
     fn leave_monitor(&mut self) {

@@ -254,6 +254,12 @@ impl Lifecycle {
         }
     }
 
+    /// Whether it runs.
+    #[must_use]
+    pub const fn is_alive(&self) -> bool {
+        matches!(self.phase, Phase::Alive(_))
+    }
+
     /// Whether it has ended for good.
     #[must_use]
     pub const fn is_over(&self) -> bool {

@@ -3,6 +3,7 @@
 mod board;
 mod build;
 mod crash;
+mod deployment;
 #[cfg_attr(not(target_os = "none"), path = "alone.rs")]
 pub mod fleet;
 mod focus;
@@ -11,6 +12,8 @@ mod interrupts;
 mod lifecycle;
 mod mailbox;
 mod psci;
+#[cfg(target_os = "none")]
+pub mod receiving;
 #[cfg(target_os = "none")]
 mod run;
 #[cfg(target_os = "none")]
@@ -21,6 +24,7 @@ pub mod virt;
 pub use board::Board;
 pub use build::{BuildError, Builder};
 pub use crash::{Crash, Report};
+pub use deployment::Deployment;
 #[cfg(target_os = "none")]
 pub use fleet::{rows, start};
 pub use focus::Focus;

@@ -1,0 +1,169 @@
+//! All VMs of a bundle, from when they are built to when they run; and how the VMs of one bundle follow those of another.
+//!
+//! The new VMs are built, all or none, before anything happens to the old ones, which then are ended. With the last of
+//! them their bundle's memory goes back, and the new ones take their places.
+
+use super::{BUILDER, FLEET, Fleet, Free, Member, let_go};
+use crate::{
+    bundle::{Bundle, manifest::Manifest},
+    console::{self, Style},
+    logger,
+    memory::heap::FRAMES,
+    scheduler,
+    vm::{BuildError, Builder, Deployment, Focus, Vcpu, Vm, VmId, run},
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::fmt;
+use spin::Mutex;
+
+/// VMs that are built.
+pub(super) struct Generation {
+    /// Dropped before the deployment.
+    pub(super) vms: Vms,
+    pub(super) deployment: Deployment,
+}
+
+/// What refers to a deployment.
+pub(super) struct Vms {
+    pub(super) members: Vec<Member>,
+    pub(super) builder: Builder<'static>,
+    pub(super) vcpus: Vec<Box<Vcpu>>,
+    pub(super) focus: Focus,
+}
+
+impl Generation {
+    /// Builds all VMs of a bundle, or none; then the bundle is gone, too.
+    pub(super) fn build(deployment: Deployment) -> Result<Self, BuildError> {
+        // SAFETY: if not all can be built, none is left when this returns. Else they are in `vms`, and leave it for the
+        // fleet, which drops them before the deployment when their time is over (`tend`).
+        let (bundle, manifest) = unsafe { deployment.parts() };
+        Ok(Self { vms: Vms::build(bundle, manifest)?, deployment })
+    }
+}
+
+impl Vms {
+    fn build(bundle: &'static Bundle<'static>, manifest: &'static Manifest) -> Result<Self, BuildError> {
+        // What lasts as long as the run comes first, so that the memory that is free then is free again at the end.
+        let mut members: Vec<Member> = manifest.vms.iter().map(Member::new).collect();
+        let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
+        scheduler::reserve(vcpus.sum());
+        log::debug!("memory before the first VM: {}", Free::now());
+        let mut builder = Builder::new(bundle, &FRAMES);
+        let mut vms = Vec::new();
+        for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
+            let vcpus = builder.build(VmId(index), member.config, &member.config.args)?;
+            member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
+            vms.extend(vcpus);
+        }
+        let mut focus = Focus::default();
+        if members.first().is_some_and(|first| !first.config.autostart) {
+            focus.advance(members.len(), |index| manifest.vms[index].autostart);
+        }
+        Ok(Self { members, builder, vcpus: vms, focus })
+    }
+}
+
+/// How the console tells the VMs of a deployment apart.
+pub(super) fn choose_style(deployment: &Deployment) {
+    console::set_style(if deployment.manifest().vms.len() > 1 { Style::Prefixed } else { Style::Bare });
+}
+
+/// Why a bundle cannot take the place of another.
+#[derive(Debug)]
+pub enum ReplaceError {
+    /// Its VMs cannot be built.
+    Build(BuildError),
+    /// There is not enough memory for its VMs and the others.
+    NoRoom {
+        /// What it takes, in bytes.
+        wanted: u64,
+        /// What is free.
+        free: u64,
+    },
+    /// One is about to, already.
+    Busy,
+    /// There is nothing to take the place of.
+    NoFleet,
+}
+
+impl fmt::Display for ReplaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build(error) => error.fmt(f),
+            Self::NoRoom { wanted, free } => write!(
+                f,
+                "not enough free memory for the new VMs beside the old ones: {} KiB wanted, {} KiB free",
+                wanted >> 10,
+                free >> 10
+            ),
+            Self::Busy => f.write_str("the VMs of another bundle are about to start"),
+            Self::NoFleet => f.write_str("no VM has started yet"),
+        }
+    }
+}
+
+/// Builds the VMs of another bundle, and ends those that run. When they have ended, [`tend`] starts the others.
+///
+/// # Errors
+/// Why that cannot be done. Then nothing has changed.
+pub fn replace(deployment: Deployment) -> Result<(), ReplaceError> {
+    let fleet = FLEET.get().ok_or(ReplaceError::NoFleet)?;
+    if fleet.lock().next.is_some() {
+        return Err(ReplaceError::Busy);
+    }
+    // The heap can do nothing but fail when it gets no more memory: no VM's RAM may be the last that there was.
+    let (wanted, free) = (deployment.memory_wanted(), FRAMES.free() as u64);
+    if wanted > free {
+        return Err(ReplaceError::NoRoom { wanted, free });
+    }
+    let next = Generation::build(deployment).map_err(ReplaceError::Build)?;
+    let ending = fleet.lock().announce(next);
+    for vm in ending {
+        run::recall(&vm);
+        let_go(vm);
+    }
+    fleet.lock().publish_due();
+    Ok(())
+}
+
+/// Lets the next VMs take their places, if there are any and the others have ended.
+pub(super) fn tend(fleet: &Mutex<Fleet>) {
+    let Some((old, members, vcpus)) = fleet.lock().exchange() else { return };
+    // In this order. The VMs have ended, their builder is gone, and only the housekeeping core, which is here, takes
+    // references to the manifest out of members.
+    drop(members);
+    drop(old);
+    log::debug!("memory with other VMs: {}", Free::now());
+    vcpus.into_iter().for_each(scheduler::add);
+}
+
+impl Fleet {
+    /// Ends all VMs, so that others can follow. Returns those whose vCPUs have to know.
+    fn announce(&mut self, next: Generation) -> Vec<Arc<Vm>> {
+        self.next = Some(next);
+        let alive: Vec<Arc<Vm>> = self.members.iter().filter_map(|member| member.vm.clone()).collect();
+        alive.iter().for_each(|vm| vm.kill());
+        alive
+    }
+
+    /// Whether others are to follow and can do so at once.
+    pub(super) fn is_exchange_due(&self) -> bool {
+        self.next.is_some() && !self.members.iter().any(|member| member.lifecycle.is_alive())
+    }
+
+    /// Puts the next VMs into the places of those that have ended. Returns what is left of these, and the vCPUs to start.
+    fn exchange(&mut self) -> Option<(Deployment, Vec<Member>, Vec<Box<Vcpu>>)> {
+        let due = self.is_exchange_due();
+        let Generation { deployment, vms } = self.next.take_if(|_| due)?;
+        let Vms { members, builder, vcpus, focus } = vms;
+        *BUILDER.get()?.lock() = builder;
+        self.focus = focus;
+        self.fresh = false;
+        choose_style(&deployment);
+        logger::follow(deployment.manifest().loglevel);
+        let names: Vec<&str> = members.iter().map(|member| member.config.name.as_str()).collect();
+        log::info!("another bundle runs: {}", names.join(", "));
+        let members = core::mem::replace(&mut self.members, members);
+        Some((core::mem::replace(&mut self.deployment, deployment), members, vcpus))
+    }
+}
