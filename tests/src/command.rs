@@ -84,7 +84,7 @@ fn bytecode_of_a_manifest() -> Result<()> {
     for (name, text) in [("main.py", main), ("module.py", "x = 5\n"), ("data.txt", "data")] {
         fs::write(directory.path().join(name), text)?;
     }
-    run(xtask(&["run", "--mpy", shown(&manifest)?])?)?.is("5 data /main.mpy\n")?.ends_with(0).map(drop)
+    run(xtask(&["run", "--mpy", shown(&manifest)?])?)?.shows("5 data /main.mpy\n")?.ends_with(0).map(drop)
 }
 
 fn bytecode_of_wrong_syntax() -> Result<()> {

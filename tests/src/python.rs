@@ -50,7 +50,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("python::arguments", arguments),
         test("python::files_and_modules", files_and_modules),
         test("python::missing_script", missing_script),
-        test("python::does_at_the_end_what_was_left_for_it", does_at_the_end_what_was_left_for_it),
+        test("python::upstream_sys_atexit", || upstream("misc/sys_atexit.py")),
+        test("python::upstream_ssl_poll", || upstream("extmod/ssl_poll.py")),
         test("python::small_memory", small_memory),
         test("python::too_little_memory", too_little_memory),
         test("python::large_memory", large_memory),
@@ -131,9 +132,9 @@ fn missing_script() -> Result<()> {
     console.shows("other.py")?.shows("ENOENT")?.ends_with(2).map(drop)
 }
 
-/// Upstream's test, which only a program of its own can run.
-fn does_at_the_end_what_was_left_for_it() -> Result<()> {
-    let test = MICROPYTHON.directory()?.join("tests/misc/sys_atexit.py");
+/// A test of upstream as a program of its own.
+fn upstream(test: &str) -> Result<()> {
+    let test = MICROPYTHON.directory()?.join("tests").join(test);
     let expected = std::fs::read_to_string(test.with_extension("py.exp"))?;
     run(&[Vm::python("a", &std::fs::read_to_string(test)?)])?.is(&expected)?.ends_with(0).map(drop)
 }

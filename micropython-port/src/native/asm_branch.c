@@ -126,9 +126,9 @@ void asm_arm64_jump_if_equal(asm_arm64_t *as, unsigned a, unsigned b, size_t lab
     jump_if(as, test_flags(A64_EQ), label);
 }
 
-// Code and its callees lie in the RAM of the VM: a branch with link reaches 128 MiB of it.
+// A branch with link reaches 128 MiB: from native code to the functions that are in RAM as well.
 void asm_arm64_call(asm_arm64_t *as, const void *function) {
-    if (native_calls_are_short()) {
+    if (native_call_is_short(function)) {
         uintptr_t here = (uintptr_t)as->base.code_base + as->base.code_offset;
         asm_emit(as, a64_bl((uintptr_t)function - here));
     } else {

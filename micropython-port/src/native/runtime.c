@@ -8,6 +8,10 @@
 
 #define SHORT_CALL_BYTES (128 * 1024 * 1024)
 
+// These functions stand in RAM, and not where VMs share the rest of the code: native code is in RAM, and calls most
+// often what is here.
+#pragma clang section text = ".near"
+
 void native_poll(void) {
     mp_hal_poll();
     mp_handle_pending(true);
@@ -19,8 +23,8 @@ void native_check_stack(size_t bytes) {
     }
 }
 
-bool native_calls_are_short(void) {
-    return (uintptr_t)hv_memory().free_end <= SHORT_CALL_BYTES;
+bool native_call_is_short(const void *function) {
+    return (uintptr_t)function < SHORT_CALL_BYTES && (uintptr_t)hv_memory().free_end <= SHORT_CALL_BYTES;
 }
 
 // A whole word, which the caller can test at once; of a bool only eight bits count (AAPCS64, 6.8.2).

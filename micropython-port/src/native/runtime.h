@@ -28,8 +28,8 @@ void native_poll(void);
 // Raises RuntimeError unless so many bytes are left of the stack.
 void native_check_stack(size_t bytes);
 
-// Whether a branch with link, which reaches 128 MiB, gets from any place in memory to any other.
-bool native_calls_are_short(void);
+// Whether a branch with link, which reaches 128 MiB, gets from any place in RAM to the function.
+bool native_call_is_short(const void *function);
 
 // The function that native code calls for an entry of upstream's table.
 const void *native_function(mp_fun_kind_t kind);
