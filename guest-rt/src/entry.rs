@@ -58,6 +58,9 @@ global_asm!(
     "1:  cmp x3, x4",
     "    b.hs 2f",
     "    stp xzr, xzr, [x3], #16",
+    "    stp xzr, xzr, [x3], #16",
+    "    stp xzr, xzr, [x3], #16",
+    "    stp xzr, xzr, [x3], #16",
     "    b 1b",
     "2:  mov x29, xzr", // The frame record of `run` is the last of a backtrace.
     "    mov x30, xzr",

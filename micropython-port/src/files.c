@@ -25,11 +25,11 @@ static void mount(mp_obj_t vfs, mp_obj_t path) {
 
 void port_mount_files(void) {
     mp_obj_t rom = rom_vfs();
-    mp_obj_list_append(mp_sys_path, mp_obj_new_str_from_cstr("/lib"));
+    mp_obj_list_append(mp_sys_path, MP_OBJ_NEW_QSTR(MP_QSTR__slash_lib));
     if (rom != mp_const_none) {
-        mount(rom, mp_obj_new_str_from_cstr("/rom"));
-        mp_obj_list_append(mp_sys_path, mp_obj_new_str_from_cstr("/rom"));
-        mp_obj_list_append(mp_sys_path, mp_obj_new_str_from_cstr("/rom/lib"));
+        mount(rom, MP_OBJ_NEW_QSTR(MP_QSTR__slash_rom));
+        mp_obj_list_append(mp_sys_path, MP_OBJ_NEW_QSTR(MP_QSTR__slash_rom));
+        mp_obj_list_append(mp_sys_path, MP_OBJ_NEW_QSTR(MP_QSTR__slash_rom_slash_lib));
     }
     mount(port_vfs_new(rom), MP_OBJ_NEW_QSTR(MP_QSTR__slash_));
 }

@@ -9,6 +9,7 @@
 #include "py/lexer.h"
 #include "py/mphal.h"
 #include "py/objlist.h"
+#include "py/objstr.h"
 #include "py/persistentcode.h"
 #include "py/runtime.h"
 #include "shared/readline/readline.h"
@@ -62,7 +63,8 @@ static void start_python(void) {
     port_mount_files();
     const char *arg;
     for (size_t i = 0; (arg = hv_arg(i)) != NULL; i++) {
-        mp_obj_list_append(mp_sys_argv, mp_obj_new_str_from_cstr(arg));
+        // Not looked for among the names that Python knows: it is hardly one of them.
+        mp_obj_list_append(mp_sys_argv, mp_obj_new_str_copy(&mp_type_str, (const byte *)arg, strlen(arg)));
     }
 }
 

@@ -19,10 +19,10 @@ typedef struct {
     char cwd[HV_PATH_MAX];
 } vfs_t;
 
-// An absolute path without "." and "..".
+// An absolute path without "." and "..", with room for a NUL behind it.
 typedef struct {
     size_t length;
-    char bytes[HV_PATH_MAX];
+    char bytes[HV_PATH_MAX + 1];
 } path_t;
 
 // OSError for a negative result of a hypercall.
@@ -45,7 +45,7 @@ static void path_up(path_t *path) {
 
 static bool path_add(path_t *path, const char *name, size_t length) {
     bool slash = path->length > 1;
-    if (path->length + slash + length > sizeof(path->bytes)) {
+    if (path->length + slash + length > HV_PATH_MAX) {
         return false;
     }
     path->bytes[path->length] = '/';
@@ -79,10 +79,25 @@ static path_t path_of(const vfs_t *self, mp_obj_t text) {
     return path;
 }
 
+// Whether this is a file of the ROM image: nothing can take its place, so that the hypervisor need not be asked.
+static bool is_in_rom(const vfs_t *self, path_t *path) {
+    size_t size;
+    const uint8_t *data;
+    path->bytes[path->length] = '\0';
+    return self->rom != mp_const_none && mp_vfs_rom_search_filesystem(
+        MP_OBJ_TO_PTR(self->rom), path->bytes, &size, &data) == MP_IMPORT_STAT_FILE;
+}
+
 static mp_import_stat_t vfs_import_stat(void *self, const char *text) {
     path_t path;
     HV_Status status;
-    if (!path_resolve(self, text, &path) || call(HV_FILE_STAT, &path, (uint64_t)&status, 0) < 0) {
+    if (!path_resolve(self, text, &path)) {
+        return MP_IMPORT_STAT_NO_EXIST;
+    }
+    if (is_in_rom(self, &path)) {
+        return MP_IMPORT_STAT_FILE;
+    }
+    if (call(HV_FILE_STAT, &path, (uint64_t)&status, 0) < 0) {
         return MP_IMPORT_STAT_NO_EXIST;
     }
     return status.kind == HV_KIND_DIRECTORY ? MP_IMPORT_STAT_DIR : MP_IMPORT_STAT_FILE;
@@ -106,12 +121,10 @@ static MP_DEFINE_CONST_FUN_OBJ_1(vfs_umount_obj, vfs_umount);
 static mp_obj_t vfs_open(mp_obj_t self_in, mp_obj_t name, mp_obj_t mode) {
     vfs_t *self = MP_OBJ_TO_PTR(self_in);
     path_t path = path_of(self, name);
-    HV_Status status;
     uint64_t flags = port_file_flags(mp_obj_str_get_str(mode));
-    if (flags == HV_OPEN_READ && self->rom != mp_const_none
-        && call(HV_FILE_STAT, &path, (uint64_t)&status, 0) == 0
-        && status.kind == HV_KIND_FILE && status.read_only) {
-        return mp_vfs_rom_file_open(self->rom, mp_obj_new_str(path.bytes, path.length), mode);
+    if (flags == HV_OPEN_READ && is_in_rom(self, &path)) {
+        mp_obj_t in_rom = mp_obj_new_str_copy(&mp_type_str, (const byte *)path.bytes, path.length);
+        return mp_vfs_rom_file_open(self->rom, in_rom, mode);
     }
     return port_file_open(path.bytes, path.length, flags, mp_obj_str_get_str(mode));
 }

@@ -92,19 +92,25 @@ memset:
     cmp x2, #16
     b.lo .Lset_to_15
     mov x6, x0
-    subs x2, x2, #64
+    subs x2, x2, #128
     b.lo 2f
 1:  stp q0, q0, [x6]
     stp q0, q0, [x6, #32]
-    add x6, x6, #64
-    subs x2, x2, #64
+    stp q0, q0, [x6, #64]
+    stp q0, q0, [x6, #96]
+    add x6, x6, #128
+    subs x2, x2, #128
     b.hs 1b
-2:  tbz x2, #5, 3f                  // the low bits of X2 still count what is left
+2:  tbz x2, #6, 3f                  // the low bits of X2 still count what is left
+    stp q0, q0, [x6]
+    stp q0, q0, [x6, #32]
+    add x6, x6, #64
+3:  tbz x2, #5, 4f
     stp q0, q0, [x6]
     add x6, x6, #32
-3:  tbz x2, #4, 4f
+4:  tbz x2, #4, 5f
     str q0, [x6]
-4:  str q0, [x5, #-16]
+5:  str q0, [x5, #-16]
     ret
 .Lset_to_15:
     tbz x2, #3, .Lset_to_7
