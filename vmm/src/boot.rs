@@ -9,7 +9,7 @@ use crate::{
     bundle::{Bundle, BundleError},
     clock,
     console::{self, Device, Style},
-    device_tree, logger,
+    device_tree, disks, logger,
     memory::{
         self,
         heap::FRAMES,
@@ -231,7 +231,9 @@ pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(
     console::set_style(if manifest.vms.len() > 1 { Style::Prefixed } else { Style::Bare });
     let cores = start_cores(board, platform);
     manifest.check_cores(|core| usize::from(core) < cores).map_err(|error| Error::Bundle(error.into()))?;
-    vm::start(manifest, Builder::new(bundle, &FRAMES), cores).map_err(Error::Vm)
+    let disks = disks::assign(manifest, |name| disks::open(platform, name));
+    let builder = Builder::new(bundle, &FRAMES).with_disks(disks);
+    vm::start(manifest, builder, cores).map_err(Error::Vm)
 }
 
 /// Tells what the hypervisor holds besides the RAM of the VMs that it has built, and what is left.

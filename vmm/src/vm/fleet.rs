@@ -72,20 +72,38 @@ pub fn start(
     let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
     scheduler::init(cores, vcpus.sum());
     log::debug!("memory before the first VM: {}", Free::now());
-    let mut vms = Vec::new();
-    for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
-        let vcpus = builder.build(VmId(index), member.config, &member.config.args)?;
-        member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
-        vms.push(vcpus);
-    }
+    let vcpus = build_all(&mut members, &mut builder)?;
     let mut focus = Focus::default();
-    if members.first().is_some_and(|first| !first.config.autostart) {
-        focus.advance(members.len(), |index| manifest.vms[index].autostart);
+    if members.first().is_some_and(|first| first.lifecycle.is_over()) {
+        focus.advance(members.len(), |index| !members[index].lifecycle.is_over());
     }
-    FLEET.call_once(|| Mutex::new(Fleet { members, focus, fresh: false, in_monitor: false, command: None }));
+    let fleet = FLEET
+        .call_once(|| Mutex::new(Fleet { members, focus, fresh: false, in_monitor: false, command: None }));
     BUILDER.call_once(|| Mutex::new(builder));
-    vms.into_iter().flatten().for_each(scheduler::add);
+    if vcpus.is_empty() {
+        fleet.lock().settle(focus.index());
+    }
+    vcpus.into_iter().for_each(scheduler::add);
     Ok(())
+}
+
+/// Builds the VMs that start by themselves, without those that nothing but their own manifest keeps from it.
+fn build_all(members: &mut [Member], builder: &mut Builder<'static>) -> Result<Vec<Box<Vcpu>>, BuildError> {
+    let mut all = Vec::new();
+    for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
+        match builder.build(VmId(index), member.config, &member.config.args) {
+            Ok(vcpus) => {
+                member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
+                all.extend(vcpus);
+            }
+            Err(error) if error.is_of_one_vm() => {
+                log::error!("{error}");
+                member.lifecycle.fail();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// Memory that nothing uses.
