@@ -8,6 +8,7 @@ mod bundles;
 mod command;
 mod console;
 mod dialogue;
+mod disks;
 mod failure;
 mod faults;
 mod features;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let groups = [
         bundles::tests(),
         command::tests(),
+        disks::tests(),
         failure::tests(),
         faults::tests(),
         features::tests(),
