@@ -30,7 +30,7 @@ use core::{
 use spin::Mutex;
 use tinyvmm_abi::disks::{SECTOR_SIZE, SECTORS_MAX};
 
-/// A driver of a block device. Buffers are whole sectors, at least one and at most
+/// A driver of a block device. Buffers are aligned to pages, and have whole sectors, at least one and at most
 /// [`SECTORS_MAX`](tinyvmm_abi::disks::SECTORS_MAX), all of them on the device.
 pub trait BlockDevice: Send {
     /// Number of sectors.

@@ -159,19 +159,18 @@ impl Sdhci {
         result
     }
 
-    /// A command with so many bytes of data, which `each` moves one sector after the other (3.7.2.1).
+    /// A command with so many sectors of data, which `each` moves one sector after the other (3.7.2.1).
     fn transfer(
         &self,
         command: Command,
         direction: u32,
-        bytes: usize,
+        sectors: usize,
         mut each: impl FnMut(usize, Deadline) -> Result<(), HostError>,
     ) -> Result<u32, HostError> {
         let deadline = Deadline::after_ms(PATIENCE_MS);
-        let sectors = bytes / SECTOR;
         let count = u32::try_from(sectors).map_err(|_| HostError::Failed)?;
         let mode = if count > 1 { COUNT_ENABLE | AUTO_STOP | MANY } else { 0 };
-        self.registers.blocks.set(count << 16 | SECTOR_BITS);
+        self.registers.blocks.set(count << 16 | BLOCK_SIZE);
         self.send(command, WITH_DATA | direction | mode, deadline)?;
         let answer = self.registers.response[0].get();
         (0..sectors).try_for_each(|sector| each(sector, deadline))?;
@@ -180,10 +179,10 @@ impl Sdhci {
     }
 }
 
-/// Size of a sector as a length, and in the block size register.
-const SECTOR: usize = 512;
-const SECTOR_BITS: u32 = 512;
-const _: () = assert!(SECTOR as u64 == SECTOR_SIZE && SECTOR_BITS as u64 == SECTOR_SIZE);
+/// Size of a sector in the block size register, and its words.
+const BLOCK_SIZE: u32 = 512;
+const WORDS: usize = 128;
+const _: () = assert!(BLOCK_SIZE as u64 == SECTOR_SIZE && WORDS as u64 * 4 == SECTOR_SIZE);
 
 impl Host for Sdhci {
     fn command(&mut self, command: Command) -> Result<[u32; 4], HostError> {
@@ -193,22 +192,26 @@ impl Host for Sdhci {
     }
 
     fn read(&mut self, command: Command, buffer: &mut [u8]) -> Result<u32, HostError> {
-        let (sectors, _) = buffer.as_chunks_mut::<SECTOR>();
-        let result = self.transfer(command, TO_HOST, sectors.len() * SECTOR, |index, deadline| {
+        // SAFETY: any bytes are words, and any words bytes.
+        let ([], words, []) = (unsafe { buffer.align_to_mut::<u32>() }) else {
+            return Err(HostError::Failed);
+        };
+        let (sectors, _) = words.as_chunks_mut::<WORDS>();
+        let result = self.transfer(command, TO_HOST, sectors.len(), |index, deadline| {
             self.wait_for(READ_READY, deadline)?;
-            let (words, _) = sectors[index].as_chunks_mut::<4>();
-            words.iter_mut().for_each(|word| *word = self.registers.data.get().to_le_bytes());
+            sectors[index].iter_mut().for_each(|word| *word = self.registers.data.get().to_le());
             Ok(())
         });
         self.recover(result)
     }
 
     fn write(&mut self, command: Command, data: &[u8]) -> Result<u32, HostError> {
-        let (sectors, _) = data.as_chunks::<SECTOR>();
-        let result = self.transfer(command, 0, sectors.len() * SECTOR, |index, deadline| {
+        // SAFETY: any bytes are words.
+        let ([], words, []) = (unsafe { data.align_to::<u32>() }) else { return Err(HostError::Failed) };
+        let (sectors, _) = words.as_chunks::<WORDS>();
+        let result = self.transfer(command, 0, sectors.len(), |index, deadline| {
             self.wait_for(WRITE_READY, deadline)?;
-            let (words, _) = sectors[index].as_chunks::<4>();
-            words.iter().for_each(|word| self.registers.data.set(u32::from_le_bytes(*word)));
+            sectors[index].iter().for_each(|word| self.registers.data.set(u32::from_le(*word)));
             Ok(())
         });
         self.recover(result)
