@@ -53,7 +53,7 @@ pub struct Platform<'a> {
     pub bootargs: &'a str,
     /// Registers of the clock.
     pub clock: Option<Range<u64>>,
-    /// Registers of the SD hosts that may have the card, in the order of [`SD_HOSTS`].
+    /// Registers of the SD hosts that may have the card, the BCM2711's second one first.
     pub sd_hosts: [Option<Range<u64>>; SD_HOSTS.len()],
     /// Slots of a virtio-mmio bus, in the order of the device tree.
     pub virtio_slots: Vec<Range<u64>, MAX_VIRTIO_SLOTS>,
@@ -254,7 +254,7 @@ impl<'a> Platform<'a> {
             self.sd_hosts[index] = path.reg(0);
         }
         if node.is_compatible("virtio,mmio") {
-            // A board with more slots has its disks in the first ones.
+            // What is in slots beyond these is not used.
             let _ = path.reg(0).map(|slot| self.virtio_slots.push(slot));
         }
         if node.is_compatible("arm,pl031") {

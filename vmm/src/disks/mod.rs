@@ -1,9 +1,8 @@
 //! Disks: the board's block devices, and the parts of them that VMs have.
 //!
 //! A request is carried out by the core of the vCPU that makes it, which polls the device under the device's lock. The
-//! other cores go on; what else this core has to do waits. So no request has more than
-//! [`SECTORS_MAX`](tinyvmm_abi::disks::SECTORS_MAX) sectors, and a device that does not answer within its driver's
-//! limit is given up: from then on every request fails at once.
+//! other cores go on; what else this core has to do waits. So no request has more than [`SECTORS_MAX`] sectors, and a
+//! device that does not answer within its driver's limit is given up: from then on every request fails at once.
 
 pub mod assignment;
 mod partition;
@@ -31,7 +30,7 @@ use spin::Mutex;
 use tinyvmm_abi::disks::{SECTOR_SIZE, SECTORS_MAX};
 
 /// A driver of a block device. Buffers are aligned to pages, and have whole sectors, at least one and at most
-/// [`SECTORS_MAX`](tinyvmm_abi::disks::SECTORS_MAX), all of them on the device.
+/// [`SECTORS_MAX`], all of them on the device.
 pub trait BlockDevice: Send {
     /// Number of sectors.
     fn sectors(&self) -> u64;

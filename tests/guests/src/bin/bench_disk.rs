@@ -9,14 +9,12 @@ use guest_rt::{entry, println, time};
 entry!(main);
 
 const COUNT: u64 = (16 << 20) / SECTOR_SIZE;
-/// As much as one call reads.
-static mut BUFFER: [u8; 32 << 10] = [0; 32 << 10];
 
 fn main() -> u8 {
-    // SAFETY: there is one vCPU, and this runs once.
-    let buffer = unsafe { &mut *(&raw mut BUFFER) };
+    // As much as one call reads.
+    let mut buffer = [0; 32 << 10];
     let start = time::counter();
-    match read_all(buffer) {
+    match read_all(&mut buffer) {
         Ok(()) => {
             println!("figure sd_read {} {COUNT}", time::counter() - start);
             0
