@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The single source of the ABI's numbers.
-const ABI_SOURCES: [&str; 3] = ["../vmm/abi/src/lib.rs", "../vmm/abi/src/files.rs", "../vmm/abi/src/vms.rs"];
+const ABI_SOURCES: [&str; 4] =
+    ["../vmm/abi/src/lib.rs", "../vmm/abi/src/disks.rs", "../vmm/abi/src/files.rs", "../vmm/abi/src/vms.rs"];
 /// The functions that C programs call.
 const C_SOURCE: &str = "src/c/hypervisor.rs";
 

@@ -24,6 +24,7 @@
 
 pub mod c;
 pub mod console;
+pub mod disks;
 mod entry;
 pub mod files;
 pub mod heap;

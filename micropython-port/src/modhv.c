@@ -91,6 +91,8 @@ static const mp_rom_map_elem_t hv_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_wait), MP_ROM_PTR(&hv_wait_object)},
     {MP_ROM_QSTR(MP_QSTR_send), MP_ROM_PTR(&hv_send_object)},
     {MP_ROM_QSTR(MP_QSTR_recv), MP_ROM_PTR(&hv_recv_object)},
+
+    {MP_ROM_QSTR(MP_QSTR_BlockDev), MP_ROM_PTR(&hv_disk_type)},
 };
 static MP_DEFINE_CONST_DICT(hv_globals, hv_globals_table);
 

@@ -28,6 +28,9 @@ MP_DECLARE_CONST_FUN_OBJ_0(hv_size_object);
 MP_DECLARE_CONST_FUN_OBJ_0(hv_has_key_object);
 MP_DECLARE_CONST_FUN_OBJ_0(hv_getc_object);
 
+// hvdisk.c
+extern const mp_obj_type_t hv_disk_type;
+
 // hvsystem.c
 MP_DECLARE_CONST_FUN_OBJ_0(hv_ticks_object);
 MP_DECLARE_CONST_FUN_OBJ_0(hv_uptime_ms_object);

@@ -7,7 +7,7 @@ use crate::size::Size;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The emulator's program.
@@ -94,6 +94,9 @@ pub struct Board {
         default_value_if("machine", "raspi4b", "2GiB")
     )]
     pub memory: Size,
+    /// A disk image: the SD card of raspi4b, a virtio disk on the others, where it may be repeated for virtio0, virtio1, ...
+    #[arg(long = "disk", value_name = "FILE")]
+    pub disks: Vec<PathBuf>,
     /// One more argument for QEMU, as in --qemu-arg=-d --qemu-arg=int; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
@@ -106,6 +109,7 @@ impl Default for Board {
             cpu: Cpu::CortexA72,
             smp: 1,
             memory: Size::mib(1024),
+            disks: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -128,7 +132,25 @@ impl Board {
                 "--machine raspi4b has a cortex-a72 with 4 cores, and in QEMU 2 GiB: leave --cpu, --smp and --mem out",
             ));
         }
-        Ok(())
+        if self.machine == Machine::Raspi4b && self.disks.len() > 1 {
+            return Err(Failure::bad_input("--machine raspi4b has one SD card: give one --disk"));
+        }
+        match self.disks.iter().find(|disk| !disk.is_file()) {
+            Some(disk) => Err(Failure::bad_input(format!("--disk {}: no such file", disk.display()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Attaches disk `number`, a raw image.
+    fn attach(&self, command: &mut Command, number: usize, disk: &Path) {
+        // A comma would end the name.
+        let file = format!("format=raw,file={}", disk.display().to_string().replace(',', ",,"));
+        if self.machine == Machine::Raspi4b {
+            command.args(["-drive", &format!("if=sd,{file}")]);
+        } else {
+            command.args(["-drive", &format!("if=none,id=disk{number},{file}")]);
+            command.args(["-device", &format!("virtio-blk-device,drive=disk{number}")]);
+        }
     }
 
     /// The command that boots the flat image `hypervisor` with `bundle`, its serial port on standard input and output.
@@ -154,6 +176,7 @@ impl Board {
         if self.machine == Machine::Raspi4b {
             command.arg("-dtb").arg(raspberry_pi::device_tree()?);
         }
+        self.disks.iter().enumerate().for_each(|(number, disk)| self.attach(&mut command, number, disk));
         if !bootargs.is_empty() {
             command.args(["-append", bootargs]);
         }
@@ -209,6 +232,24 @@ mod tests {
         let other = Board { cpu: Cpu::Max, ..Board::of(Machine::Raspi4b, 4) };
         let error = other.command(Path::new("a"), Path::new("b"), "").unwrap_err().to_string();
         assert!(error.contains("cortex-a72 with 4 cores"), "{error}");
+    }
+
+    #[test]
+    fn disks_are_what_the_board_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let disks: Vec<PathBuf> = ["a,b", "c"].map(|name| directory.path().join(name)).into();
+        disks.iter().for_each(|disk| std::fs::write(disk, "").unwrap());
+        let virt = line(&Board { disks: disks.clone(), ..Board::default() }, "");
+        assert!(
+            virt.contains("/a,,b -device virtio-blk-device,drive=disk0 -drive if=none,id=disk1,"),
+            "{virt}"
+        );
+        let pi = |disks: &[PathBuf]| Board { disks: disks.to_vec(), ..Board::of(Machine::Raspi4b, 4) };
+        assert!(line(&pi(&disks[1..]), "").contains(" -drive if=sd,format=raw,file=/"));
+        let error = |board: Board| board.command(Path::new("a"), Path::new("b"), "").unwrap_err().to_string();
+        assert!(error(pi(&disks)).contains("one SD card"));
+        drop(directory);
+        assert!(error(pi(&disks[1..])).ends_with("/c: no such file"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) struct Vm {
     affinity: Vec<u8>,
     autostart: bool,
     capabilities: Vec<String>,
+    disks: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -53,6 +54,7 @@ impl Vm {
             affinity: vec![],
             autostart: true,
             capabilities: vec![],
+            disks: vec![],
             files: vec![],
         }
     }
@@ -117,6 +119,11 @@ impl Vm {
         Self { storage: storage.into(), ..self }
     }
 
+    /// Has these disks.
+    pub(crate) fn disks(self, disks: &[String]) -> Self {
+        Self { disks: disks.into(), ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -136,6 +143,9 @@ impl Vm {
             head += &format!("affinity = {:?}\n", self.affinity);
         }
         head += &format!("autostart = {}\ncapabilities = {:?}\n", self.autostart, self.capabilities);
+        if !self.disks.is_empty() {
+            head += &format!("disk = {:?}\n", self.disks);
+        }
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }
     }

@@ -10,6 +10,7 @@ mod command;
 mod console;
 mod dialogue;
 mod disk_images;
+mod disks;
 mod failure;
 mod faults;
 mod features;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         bundles::tests(),
         command::tests(),
         disk_images::tests(),
+        disks::tests(),
         failure::tests(),
         faults::tests(),
         features::tests(),

@@ -9,7 +9,7 @@ use crate::{
     bundle::BundleError,
     clock,
     console::{self, Device},
-    device_tree, logger,
+    device_tree, disks, logger,
     memory::{
         self,
         heap::FRAMES,
@@ -240,6 +240,7 @@ pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(
         .map_err(|_| Error::Bootarg("loglevel", "off, error, warn, info, debug or trace"))?;
     let cores = start_cores(board, platform);
     manifest.check_cores(|core| usize::from(core) < cores).map_err(|error| Error::Bundle(error.into()))?;
+    disks::init(platform);
     vm::start(deployment, cores).map_err(Error::Vm)
 }
 

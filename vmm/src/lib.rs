@@ -17,6 +17,7 @@ pub mod clock;
 pub mod console;
 pub mod device_tree;
 pub mod devices;
+pub mod disks;
 pub mod files;
 pub mod hypercall;
 pub mod logger;

@@ -13,6 +13,12 @@ use serial::Serial;
 /// Ranges of one kind that a board may have.
 const MAX_RANGES: usize = 16;
 
+/// The SD hosts of a BCM2711. On a Raspberry Pi 4 the first has the card, and the second one the radio; QEMU's has the
+/// card at the second.
+const SD_HOSTS: [&str; 2] = ["brcm,bcm2711-emmc2", "brcm,bcm2835-sdhci"];
+/// Slots of virtio devices that are looked at: as many as QEMU's `virt` has.
+pub const MAX_VIRTIO_SLOTS: usize = 32;
+
 /// Cores that the hypervisor uses at most.
 pub const MAX_CORES: usize = 8;
 
@@ -56,6 +62,10 @@ pub struct Platform<'a> {
     pub bootargs: &'a str,
     /// Registers of the clock.
     pub clock: Option<Range<u64>>,
+    /// Registers of the SD hosts that may have the card, the BCM2711's second one first.
+    pub sd_hosts: [Option<Range<u64>>; SD_HOSTS.len()],
+    /// Slots of a virtio-mmio bus, in the order of the device tree.
+    pub virtio_slots: Vec<Range<u64>, MAX_VIRTIO_SLOTS>,
     /// What the boot loader has put there to start random numbers from.
     pub seeds: [&'a [u8]; 2],
 }
@@ -257,6 +267,13 @@ impl<'a> Platform<'a> {
         if node.is_compatible("brcm,bcm2711-rng200") {
             self.noise = path.reg(0);
         }
+        if let Some(index) = SD_HOSTS.iter().position(|name| node.is_compatible(name)) {
+            self.sd_hosts[index] = path.reg(0);
+        }
+        if node.is_compatible("virtio,mmio") {
+            // What is in slots beyond these is not used.
+            let _ = path.reg(0).map(|slot| self.virtio_slots.push(slot));
+        }
         if node.is_compatible("arm,pl031") {
             self.clock = path.reg(0);
         }
@@ -400,6 +417,16 @@ mod tests {
         fdt.property_string("compatible", "arm,pl031").unwrap();
         fdt.property_array_u64("reg", &[0x901_0000, 0x1000]).unwrap();
         fdt.end_node(node).unwrap();
+        for slot in ["a000000", "a000200"] {
+            let node = fdt.begin_node(&alloc::format!("virtio_mmio@{slot}")).unwrap();
+            fdt.property_string("compatible", "virtio,mmio").unwrap();
+            fdt.property_array_u64("reg", &[u64::from_str_radix(slot, 16).unwrap(), 0x200]).unwrap();
+            fdt.end_node(node).unwrap();
+        }
+        let node = fdt.begin_node("mmc@fe340000").unwrap();
+        fdt.property_string("compatible", "brcm,bcm2711-emmc2").unwrap();
+        fdt.property_array_u64("reg", &[0xfe34_0000, 0x100]).unwrap();
+        fdt.end_node(node).unwrap();
         let node = fdt.begin_node("apb-pclk").unwrap();
         fdt.property_string("compatible", "fixed-clock").unwrap();
         fdt.property_u32("phandle", 0x8000).unwrap();
@@ -425,6 +452,8 @@ mod tests {
         let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
         assert_eq!(platform.uart, Some(uart));
         assert_eq!(platform.clock, Some(0x901_0000..0x901_1000));
+        assert_eq!(platform.virtio_slots[..], [0xa00_0000..0xa00_0200, 0xa00_0200..0xa00_0400]);
+        assert_eq!(platform.sd_hosts, [Some(0xfe34_0000..0xfe34_0100), None]);
         assert_eq!(platform.seeds, [&b"chance"[..], b""]);
         assert_eq!(platform.psci, Some(Psci::Smc));
         let core = |affinity, start| Core { affinity, start };

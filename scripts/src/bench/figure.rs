@@ -6,7 +6,7 @@ use serde::Serialize;
 const INSTRUCTIONS: &str = "instructions";
 const BYTES: &str = "bytes";
 const EXITS: &str = "exits";
-/// Of what something else takes: Debian's MicroPython on Linux, or the same program without a hypervisor.
+/// Of what it is compared with: Debian's MicroPython on Linux, a program without a hypervisor, or a loop on the bare board.
 const THOUSANDTHS: &str = "thousandths";
 
 /// A figure as such.
@@ -59,6 +59,7 @@ pub(super) const FIGURES: &[Definition] = &[
     Definition { id: "min_memory", unit: BYTES, reach: Some(1 << 20) },
     Definition { id: "print_exits", unit: EXITS, reach: Some(1) },
     Definition { id: "serial_per_byte", unit: INSTRUCTIONS, reach: Some(60) },
+    Definition { id: "sd_read", unit: THOUSANDTHS, reach: Some(2000) },
     Definition { id: "system_memory_bytes", unit: BYTES, reach: Some((2 << 20) + IDLE_VMS * (32 << 10)) },
     Definition { id: "vm_overhead_bytes", unit: BYTES, reach: Some(32 << 10) },
     Definition { id: "image_bytes", unit: BYTES, reach: Some(256 << 10) },

@@ -27,6 +27,10 @@ const PYTHON_SCRIPT: &str = "print('ready')\n";
 const UART_GUEST: &str = "bench_uart.bin";
 const UART_SOURCE: &str = "tests/guests/raw/bench_uart.S";
 
+/// The program that reads an SD card without a hypervisor, and the size of the card.
+const SD_SOURCE: &str = "tests/guests/raw/bench_sd.S";
+const SD_SIZE: u64 = 32 << 20;
+
 /// Values, by the names of their figures.
 pub(super) type Values = Vec<(&'static str, u64)>;
 
@@ -52,6 +56,7 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["min_memory"], run: micropython::min_memory },
     Experiment { ids: &["print_exits"], run: micropython::print_exits },
     Experiment { ids: &["serial_per_byte"], run: micropython::serial_per_byte },
+    Experiment { ids: &["sd_read"], run: Subject::sd_card },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },
 ];
@@ -139,6 +144,24 @@ impl Subject {
         ])
     }
 
+    /// The same sectors, read by a VM and by a program in the hypervisor's place.
+    fn sd_card(&self) -> Result<Values> {
+        if self.machine != Machine::Raspi4b {
+            return Ok(vec![]);
+        }
+        let directory = tempfile::tempdir()?;
+        let [card, bare] = ["card.img", "bare.bin"].map(|name| directory.path().join(name));
+        fs::File::create(&card)?.set_len(SD_SIZE).context("cannot make an SD card")?;
+        assemble(&root().join(SD_SOURCE), &bare, &Toolchain::find()?)?;
+        let board = Board { disks: vec![card], ..self.board(1) };
+        let vm = Vm { disk: Some("sd"), ..Vm::new("disk", "bench_disk.elf") };
+        let bundle = draft(&[vm], 1, directory.path())?.pack(&self.products)?;
+        let read = self.boot_with(&board, &self.products.hypervisor(), &bundle, "")?;
+        let plain = self.boot_with(&board, &bare, &bundle, "")?;
+        let (read, plain) = (Counted::find(&read, "sd_read")?, Counted::find(&plain, "sd_bare")?);
+        Ok(vec![("sd_read", (read.ticks * 1000).div_ceil(plain.ticks.max(1)))])
+    }
+
     fn idle(&self) -> Result<Values> {
         let names: Vec<String> = (0..IDLE_VMS).map(|index| format!("idle{index}")).collect();
         let vms: Vec<Vm<'_>> = names.iter().map(|name| Vm::new(name, "bench_start.elf")).collect();
@@ -179,7 +202,10 @@ impl Subject {
         let directory = tempfile::tempdir()?;
         let script = directory.path().join("bench.py");
         fs::write(&script, text).context("cannot write the script")?;
-        self.boot_with(&Draft::script(&script, &[], memory, emit)?, 1, "loglevel=info", extra)
+        let mut board = self.board(1);
+        board.extra.extend(extra.iter().cloned());
+        let bundle = Draft::script(&script, &[], memory, emit)?.pack(&self.products)?;
+        self.boot_with(&board, &self.products.hypervisor(), &bundle, "loglevel=info")
     }
 
     /// Runs a script and returns what the hypervisor tells of its VM.
@@ -187,18 +213,22 @@ impl Subject {
         VmEnd::find(&self.script(text, memory, "bytecode", &[])?)
     }
 
-    fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
-        self.boot_with(draft, cores, bootargs, &[])
+    /// Boots `draft` and returns what is printed.
+    pub(super) fn boot(&self, draft: &Draft, cores: u8, bootargs: &str) -> Result<String> {
+        let bundle = draft.pack(&self.products)?;
+        self.boot_with(&self.board(cores), &self.products.hypervisor(), &bundle, bootargs)
     }
 
-    /// Boots `draft` with more arguments for QEMU and returns what is printed.
-    fn boot_with(&self, draft: &Draft, cores: u8, bootargs: &str, extra: &[OsString]) -> Result<String> {
-        let mut bundle = tempfile::NamedTempFile::new()?;
-        std::io::Write::write_all(&mut bundle, &draft.pack(&self.products)?)
-            .context("cannot write the bundle")?;
-        let extra = INSTRUCTION_COUNT.map(Into::into).into_iter().chain(extra.iter().cloned()).collect();
-        let board = Board { cpu: self.cpu, extra, ..Board::of(self.machine, cores) };
-        let command = board.command(&self.products.hypervisor(), bundle.path(), bootargs)?;
+    fn board(&self, cores: u8) -> Board {
+        let extra = INSTRUCTION_COUNT.map(Into::into).to_vec();
+        Board { cpu: self.cpu, extra, ..Board::of(self.machine, cores) }
+    }
+
+    /// Boots an image with a bundle, and returns what is printed.
+    fn boot_with(&self, board: &Board, image: &Path, bundle: &[u8], bootargs: &str) -> Result<String> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        std::io::Write::write_all(&mut file, bundle).context("cannot write the bundle")?;
+        let command = board.command(image, file.path(), bootargs)?;
         let captured = session::capture(command, &[], TIMEOUT)?;
         ensure!(captured.code == 0, "a VM ended with exit code {}:\n{}", captured.code, captured.output);
         Ok(captured.output)
@@ -216,18 +246,20 @@ struct Vm<'a> {
     machine: &'static str,
     memory: Size,
     vcpus: u32,
+    disk: Option<&'static str>,
 }
 
 impl<'a> Vm<'a> {
     fn new(name: &'a str, image: &'static str) -> Self {
-        Self { name, image, machine: "tiny", memory: Size::mib(1), vcpus: 1 }
+        Self { name, image, machine: "tiny", memory: Size::mib(1), vcpus: 1, disk: None }
     }
 
     /// The VM's part of a manifest. A board may have more than the `cores` that are meant.
     fn section(&self, cores: u8) -> String {
-        let Self { name, image, machine, memory, vcpus } = self;
+        let Self { name, image, machine, memory, vcpus, disk } = self;
+        let disk = disk.map(|disk| format!("disk = {disk:?}\n")).unwrap_or_default();
         format!(
-            "[[vm]]\nname = {name:?}\nimage = {image:?}\nmachine = {machine:?}\nmemory = \"{memory}\"\nvcpus = {vcpus}\naffinity = {:?}\n",
+            "[[vm]]\nname = {name:?}\nimage = {image:?}\nmachine = {machine:?}\nmemory = \"{memory}\"\nvcpus = {vcpus}\naffinity = {:?}\n{disk}",
             (0..cores).collect::<Vec<_>>()
         )
     }

@@ -15,6 +15,7 @@
 #![no_std]
 
 pub mod board;
+pub mod disks;
 pub mod files;
 pub mod virt;
 pub mod vms;
@@ -22,7 +23,7 @@ pub mod vms;
 /// Major version of the ABI: guests refuse to run on another one.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the ABI: grows when calls are added.
-pub const ABI_MINOR: u32 = 1;
+pub const ABI_MINOR: u32 = 2;
 /// What [`VERSION`] returns and [`InfoPage::abi_version`] holds: `major << 16 | minor`.
 pub const ABI_VERSION: u32 = ABI_MAJOR << 16 | ABI_MINOR;
 
@@ -78,7 +79,7 @@ pub const ENOMEM: i64 = 12;
 pub const EFAULT: i64 = 14;
 /// There is one already.
 pub const EEXIST: i64 = 17;
-/// No such device.
+/// There is no such device.
 pub const ENODEV: i64 = 19;
 /// A part of the path, or what has to be a directory, is none.
 pub const ENOTDIR: i64 = 20;

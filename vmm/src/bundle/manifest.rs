@@ -17,6 +17,7 @@
 //! affinity = [0, 1]           # optional: the cores it may run on
 //! restart = "never"           # optional: never, on-failure or always
 //! storage = "1MiB"            # optional: room for the files that it writes
+//! disk = "sd:2"               # optional: a block device or a partition of one, or an array of them
 //! autostart = true            # optional: whether it starts by itself
 //! capabilities = ["log"]      # optional: what it may do besides: board, control, log, messages
 //! [vm.files]                  # optional
@@ -26,6 +27,7 @@
 //! The parsed table is walked by hand and not through `serde`: every message can then name line, VM, key
 //! and value, and the code is a third of the size.
 
+mod disk;
 mod error;
 mod section;
 
@@ -41,6 +43,7 @@ use log::LevelFilter;
 use tinyvmm_abi as abi;
 use toml::de::DeTable;
 
+pub use disk::{DeviceName, DiskName};
 pub use error::{ManifestError, Position, Problem};
 use section::{Section, Value};
 
@@ -74,6 +77,7 @@ const VM_KEYS: &[&str] = &[
     "affinity",
     "restart",
     "storage",
+    "disk",
     "autostart",
     "capabilities",
     "files",
@@ -119,6 +123,8 @@ pub struct VmConfig {
     pub restart: Restart,
     /// Room for the files that it writes, in bytes: whole pages, at most [`STORAGE_MAX`].
     pub storage: u64,
+    /// The disks that it has, none of which another VM has.
+    pub disks: Vec<DiskName>,
     /// Whether it starts by itself.
     pub autostart: bool,
     /// What it may do besides.
@@ -291,6 +297,7 @@ impl VmConfig {
             storage: table
                 .get("storage")
                 .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
+            disks: table.get("disk").map_or(Ok(Vec::new()), |value| disk::disks(&value))?,
             autostart: table.get("autostart").map_or(Ok(true), |value| value.boolean())?,
             capabilities: table
                 .get("capabilities")
@@ -334,6 +341,7 @@ fn vms(top: &Section<'_>) -> Result<Vec<VmConfig>, ManifestError> {
         }
         vms.push(vm);
     }
+    disk::check_owners(&vms)?;
     match vms.iter().any(|vm| vm.autostart) {
         true => Ok(vms),
         false if vms.is_empty() => Err(tables.error(Problem::NoVm)),

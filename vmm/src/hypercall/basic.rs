@@ -5,6 +5,7 @@ use crate::vm::Vm;
 use tinyvmm_abi::{
     CONSOLE_WRITE, EFAULT, EINVAL, EXIT, PUTS_MAX, RANDOM, WALL_CLOCK,
     board::BOARD_LED,
+    disks::BLK_INFO,
     files::FILE_OPEN,
     vms::{LOG_READ, SEND, VM_INFO},
 };
@@ -60,6 +61,7 @@ fn length_to_nul(vm: &Vm, available: u64, address: u64) -> Result<u64, Errno> {
 /// FEATURES: bit `n` says that the group which starts at `8 * n` is there.
 pub(super) fn features(word: u64) -> u64 {
     let group = |first: u64| 1 << (first / 8);
-    let groups = [EXIT, CONSOLE_WRITE, FILE_OPEN, WALL_CLOCK, RANDOM, VM_INFO, LOG_READ, SEND, BOARD_LED];
+    let groups =
+        [EXIT, CONSOLE_WRITE, FILE_OPEN, WALL_CLOCK, RANDOM, BLK_INFO, VM_INFO, LOG_READ, SEND, BOARD_LED];
     if word == 0 { groups.into_iter().map(group).sum() } else { 0 }
 }

@@ -5,6 +5,7 @@
 mod basic;
 mod board;
 mod console;
+mod disks;
 mod files;
 mod messages;
 pub mod psci;
@@ -60,6 +61,7 @@ pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
         abi::WALL_CLOCK => Ok(clock::now()),
         abi::WAKE => time::wake(vm, a1),
         abi::RANDOM => time::random(vm, a1, a2),
+        abi::disks::BLK_INFO..=abi::disks::BLK_FLUSH => disks::call(vm, number, [a1, a2, a3, a4]),
         abi::vms::VM_INFO..=abi::vms::LOG_READ => vms::call(vm, number, [a1, a2, a3, a4]),
         abi::vms::SEND => messages::send(vm, a1, a2, a3),
         abi::vms::RECEIVE => messages::receive(vm, a1, a2),
@@ -81,6 +83,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         bundle::manifest::Capabilities,
+        disks::{self, Disk},
         memory::frames::tests::frames,
         vm::{self, Mailbox, VmId},
     };
@@ -104,6 +107,14 @@ pub(crate) mod tests {
         vm
     }
 
+    /// A VM with sectors 1 to 99 of a device of 100, which fails like this.
+    fn vm_with_disk(failure: Option<disks::Error>) -> Vm {
+        let (device, _) = disks::tests::device((0..100).flat_map(|sector| [sector; 512]).collect(), failure);
+        let mut vm = vm();
+        vm.disks.extend(Disk::part(device, 1, 99));
+        vm
+    }
+
     fn call_with(vm: &Vm, args: &[u64]) -> i64 {
         let mut registers = GuestRegisters::default();
         registers.x = core::array::from_fn(|index| args.get(index).copied().unwrap_or(0x55));
@@ -120,8 +131,8 @@ pub(crate) mod tests {
     #[test]
     fn version_and_features() {
         let vm = vm();
-        assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16 | 1);
-        let groups = 1 << (0x90 / 8) | 1 << (0x70 / 8) | 1 << (0x58 / 8) | 1 << (0x50 / 8) | 0b1101_0101;
+        assert_eq!(call_with(&vm, &[abi::VERSION]), 1 << 16 | 2);
+        let groups = 1 << (0x90 / 8) | 1 << (0x70 / 8) | 0b1101 << (0x40 / 8) | 0b1101_0101;
         assert_eq!(call_with(&vm, &[abi::FEATURES, 0]), groups, "and 0, 0x10, 0x20, 0x30 and 0x38");
         assert_eq!(call_with(&vm, &[abi::FEATURES, 1]), 0);
         assert_eq!(call_with(&vm, &[abi::FEATURES, u64::MAX]), 0);
@@ -137,7 +148,8 @@ pub(crate) mod tests {
     #[test]
     fn unknown_numbers_are_refused() {
         let vm = vm();
-        for number in [5, 0xf, 0x14, 0x2d, 0x31, 0x39, 0x4f, 0x59, 0x6f, 0x72, 0x7fff_ffff, 1 << 32, 1 << 63]
+        for number in
+            [5, 0xf, 0x14, 0x2d, 0x31, 0x39, 0x44, 0x4f, 0x59, 0x6f, 0x72, 0x7fff_ffff, 1 << 32, 1 << 63]
         {
             assert_eq!(call_with(&vm, &[number, 0, 0]), -abi::ENOSYS, "{number:#x}");
         }
@@ -231,6 +243,53 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn disks_go_through_guest_memory() {
+        use abi::disks::*;
+        let vm = vm_with_disk(None);
+        let call = |args: &[u64]| call_with(&vm, args);
+        assert_eq!(call(&[BLK_INFO, 0]), 99);
+        assert_eq!(call(&[BLK_READ, 0, 97, 0x1000, 2]), 2);
+        let mut bytes = [0; 1024];
+        vm.memory.read(vm.memory.check(0x1000, 1024).unwrap(), &mut bytes);
+        assert_eq!((&bytes[..512], &bytes[512..]), (&[98; 512][..], &[99; 512][..]));
+        assert_eq!(call(&[BLK_WRITE, 0, 0, 0x1000, 2]), 2);
+        assert_eq!(call(&[BLK_READ, 0, 0, 0x2000, 99]), 64, "more takes another call");
+        vm.memory.read(vm.memory.check(0x2000 + 512, 1024).unwrap(), &mut bytes);
+        assert_eq!((bytes[0], bytes[512]), (99, 3));
+        assert_eq!(call(&[BLK_FLUSH, 0]), 0);
+    }
+
+    #[test]
+    fn what_a_disk_does_not_have_is_refused() {
+        use abi::disks::*;
+        let vm = vm_with_disk(None);
+        for number in [BLK_READ, BLK_WRITE] {
+            let call = |args: [u64; 4]| call_with(&vm, &[&[number][..], &args].concat());
+            assert_eq!([call([1, 0, 0, 1]), call([u64::MAX, 0, 0, 1])], [-abi::ENODEV; 2]);
+            for (first, count) in [(99, 1), (98, 2), (0, 100), (1, u64::MAX), (u64::MAX, 1), (u64::MAX, 0)] {
+                assert_eq!(call([0, first, 0, count]), -abi::EINVAL, "{first} {count}");
+            }
+            assert_eq!(call([0, 0, RAM - 512, 2]), -abi::EFAULT, "the buffer is checked whole");
+            assert_eq!(call([0, 99, 0, 0]), 0);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_an_error_number() {
+        use abi::disks::*;
+        for (failure, expected) in [
+            (disks::Error::Failed, [-abi::EIO; 3]),
+            (disks::Error::Gone, [-abi::EIO; 3]),
+            (disks::Error::ReadOnly, [1, -abi::EROFS, 0]),
+        ] {
+            let vm = vm_with_disk(Some(failure));
+            let flush = if failure == disks::Error::ReadOnly { 0 } else { call_with(&vm, &[BLK_FLUSH, 0]) };
+            let calls = [BLK_READ, BLK_WRITE].map(|number| call_with(&vm, &[number, 0, 0, 0, 1]));
+            assert_eq!([calls[0], calls[1], flush], expected);
+        }
+    }
+
+    #[test]
     fn time_waking_and_chance() {
         let vm = vm();
         assert!(call_with(&vm, &[abi::WALL_CLOCK]) > 0);
@@ -319,7 +378,8 @@ pub(crate) mod tests {
         /// Whatever a guest passes, the answer is a result or an error number, and nothing outside changes.
         #[test]
         fn no_arguments_do_harm(number in 1_u64..0x80, args: [u64; 6], capabilities in 0_u32..8) {
-            let vm = vm_with(capabilities);
+            let mut vm = vm_with(capabilities);
+            vm.disks = vm_with_disk(None).disks;
             let mut registers = GuestRegisters::default();
             registers.x[0] = number;
             registers.x[1..7].copy_from_slice(&args);

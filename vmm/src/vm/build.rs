@@ -17,6 +17,10 @@ use crate::{
         rom::{RomError, RomFs},
     },
     devices::{Bus, bus::BusError},
+    disks::{
+        Disk,
+        assignment::{Assigned, NoDisk},
+    },
     files::{self, FileSystem, Rom},
     memory::{
         frames::{FrameAllocator, FrameBlock, OutOfFrames, SharedBlock},
@@ -56,6 +60,7 @@ enum Reason {
     NoRoom(NoRoom),
     DeviceTree(DeviceTreeError),
     Misplaced,
+    Disk(NoDisk),
 }
 
 impl fmt::Display for BuildError {
@@ -81,8 +86,19 @@ impl fmt::Display for BuildError {
             Reason::Bus(error) => write!(f, "tinyvmm.toml: vm '{vm}': {error}"),
             Reason::NoRoom(error) => write!(f, "tinyvmm.toml: vm '{vm}': memory: {error}"),
             Reason::DeviceTree(error) => write!(f, "tinyvmm.toml: vm '{vm}': args: {error}"),
+            Reason::Disk(error) => {
+                write!(f, "tinyvmm.toml:{}: vm '{vm}': {error}", error.name.position.line)
+            }
             Reason::Misplaced => write!(f, "tinyvmm.toml: vm '{vm}': memory: no room for the device tree"),
         }
+    }
+}
+
+impl BuildError {
+    /// Whether it is the VM's own misfortune: the others can do without what it lacks.
+    #[must_use]
+    pub fn is_of_one_vm(&self) -> bool {
+        matches!(self.reason, Reason::Disk(_))
     }
 }
 
@@ -104,6 +120,7 @@ reasons! {
     Bus(BusError),
     NoRoom(NoRoom),
     DeviceTree(DeviceTreeError),
+    Disk(NoDisk),
 }
 
 /// Builds VMs from the files of a bundle.
@@ -114,13 +131,21 @@ pub struct Builder<'a> {
     roms: Vec<(&'a VmConfig, Arc<Rom>)>,
     /// Code by the name of its image and its address: VMs with the same image share the pages.
     code: Vec<(&'a str, u64, Vec<SharedBlock>)>,
+    /// The disks of each VM of the manifest.
+    disks: Vec<Assigned>,
 }
 
 impl<'a> Builder<'a> {
     /// A builder that has built nothing.
     #[must_use]
     pub fn new(bundle: &'a Bundle<'a>, frames: &'static FrameAllocator) -> Self {
-        Self { bundle, frames, roms: Vec::new(), code: Vec::new() }
+        Self { bundle, frames, roms: Vec::new(), code: Vec::new(), disks: Vec::new() }
+    }
+
+    /// The same, with disks for the VMs of the manifest, in its order.
+    #[must_use]
+    pub fn with_disks(self, disks: Vec<Assigned>) -> Self {
+        Self { disks, ..self }
     }
 
     /// Gives back the ROM images and the code that no VM uses any more.
@@ -156,6 +181,7 @@ impl<'a> Builder<'a> {
         let created = timer::now();
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
+        let disks = self.disks(id)?;
         let image = GuestImage::parse(bytes, config.machine, config.memory)
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
@@ -173,6 +199,7 @@ impl<'a> Builder<'a> {
         let mut vm = Vm::new(id, config.name.clone(), memory, console, files, board, vcpus);
         vm.capabilities = config.capabilities;
         vm.mailbox = mailbox;
+        vm.disks = disks;
         // The vCPUs, which come last, are counted before they are made: they keep the VM from being changed.
         let spent = HEAP.memory_used() + (size_of::<Vcpu>().next_power_of_two() * vcpus) as u64;
         vm.overhead = spent.saturating_sub(used_before + config.memory);
@@ -318,6 +345,10 @@ impl<'a> Builder<'a> {
         let size = |file: &FileName| self.bundle.file(&file.name).unwrap_or_default().len() as u64;
         let files = config.files.iter().map(|(path, file)| (path.as_str(), size(file)));
         FileSystem::new(self.frames, config.storage, rom, files).map_err(Reason::Files)
+    }
+
+    fn disks(&self, VmId(index): VmId) -> Result<Vec<Disk>, NoDisk> {
+        self.disks.get(index).cloned().unwrap_or_else(|| Ok(Vec::new()))
     }
 
     /// A mailbox, for a VM that may have one.

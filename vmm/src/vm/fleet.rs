@@ -79,10 +79,20 @@ pub fn start(deployment: Deployment, cores: usize) -> Result<(), BuildError> {
     generation::choose_style(&deployment);
     let (fresh, in_monitor, command, next) = (false, false, None, None);
     let fleet = Fleet { members, focus, fresh, in_monitor, command, deployment, next };
-    FLEET.call_once(|| Mutex::new(fleet));
+    let fleet = FLEET.call_once(|| Mutex::new(fleet));
     BUILDER.call_once(|| Mutex::new(builder));
-    vcpus.into_iter().for_each(scheduler::add);
+    launch(fleet, vcpus);
     Ok(())
+}
+
+/// Lets VMs run. If none can, they are over.
+fn launch(fleet: &Mutex<Fleet>, vcpus: Vec<Box<Vcpu>>) {
+    if vcpus.is_empty() {
+        let mut fleet = fleet.lock();
+        let index = fleet.focus.index();
+        fleet.settle(index);
+    }
+    vcpus.into_iter().for_each(scheduler::add);
 }
 
 /// Memory that nothing uses.

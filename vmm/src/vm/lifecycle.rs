@@ -9,7 +9,7 @@ use tinyvmm_abi::vms as abi;
 
 /// Exit code of a VM that was killed: what a shell gives for a process that `SIGKILL` has ended.
 pub const KILLED_EXIT_CODE: u8 = 137;
-/// Exit code of a VM for which there was not enough memory (`EX_OSERR` of BSD's `sysexits.h`).
+/// Exit code of a VM that could not be built: there was not enough memory, or not its disk (`EX_OSERR` of BSD's `sysexits.h`).
 const NOT_BUILT_EXIT_CODE: u8 = 71;
 
 /// Wait before a VM starts again, in milliseconds; each time twice as long.

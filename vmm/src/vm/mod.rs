@@ -40,6 +40,7 @@ use crate::{
     bundle::manifest::Capabilities,
     console::{self, InputQueue, LineBuffer, Speaker},
     devices::{pl011::Pl011, vgic::Vgic},
+    disks::Disk,
     files::FileSystem,
     memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
     platform::MAX_CORES,
@@ -85,6 +86,8 @@ pub struct Vm {
     waits_for_others: AtomicBool,
     /// Its files.
     pub files: Mutex<FileSystem>,
+    /// Its disks, in the order of the manifest.
+    pub disks: Vec<Disk>,
     /// Its random numbers, once it has asked for some.
     pub random: Mutex<Option<Generator>>,
     /// Its interrupt controller.
@@ -232,6 +235,7 @@ impl Vm {
             mailbox: None,
             waits_for_others: AtomicBool::new(false),
             files: Mutex::new(files),
+            disks: Vec::new(),
             random: Mutex::default(),
             vgic: Mutex::new(Vgic::new(gic::version(), vcpus)),
             board,

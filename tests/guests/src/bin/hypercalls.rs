@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS, files, vms};
+use guest_rt::abi::{self, EFAULT, EINVAL, ENOSYS, disks, files, vms};
 use guest_rt::hypercall::Errno;
 use guest_rt::{entry, hypercall, info, println};
 
@@ -53,6 +53,7 @@ fn unknown_numbers() {
         0x2D,
         0x31,
         0x39,
+        0x44,
         0x4F,
         0x59,
         0x6F,
@@ -77,6 +78,7 @@ fn good_calls() {
         files::FILE_OPEN,
         abi::WALL_CLOCK,
         abi::RANDOM,
+        disks::BLK_INFO,
         vms::VM_INFO,
         vms::LOG_READ,
         vms::SEND,
@@ -128,6 +130,7 @@ fn file_calls() {
     check("path outside RAM", files::FILE_MKDIR, [info::ram_size() - 1, 2], -EFAULT);
     check("path too long", files::FILE_MKDIR, [0x1_0000, files::PATH_MAX + 1], -abi::ENAMETOOLONG);
     check("space outside RAM", files::FILE_SPACE, [u64::MAX, 0], -EFAULT);
+    (disks::BLK_INFO..=disks::BLK_FLUSH).for_each(|call| check("no disk", call, [0, 0], -abi::ENODEV));
     check("wake nobody", abi::WAKE, [u64::from(info::vcpu_count()), 0], -EINVAL);
     check("random outside RAM", abi::RANDOM, [info::ram_size(), 1], -EFAULT);
 }

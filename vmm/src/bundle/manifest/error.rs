@@ -6,7 +6,7 @@ use core::fmt;
 
 use tinyvmm_abi as abi;
 
-use super::{FileName, MAX_LENGTH, Machine, VmConfig};
+use super::{DiskName, FileName, MAX_LENGTH, Machine, VmConfig};
 
 /// A place in the manifest, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,11 @@ impl ManifestError {
     pub(super) fn no_such_core(vm: &VmConfig, core: u8, position: Position) -> Self {
         let (entry, problem) = (format!("affinity = {core}"), Problem::NoSuchCore);
         Self { position, vm: vm.name.clone(), entry, problem }
+    }
+
+    pub(super) fn disk_taken(vm: &VmConfig, disk: &DiskName, owner: String) -> Self {
+        let (position, problem) = (disk.position, Problem::DiskTaken(owner));
+        Self { position, vm: vm.name.clone(), entry: format!("disk = \"{disk}\""), problem }
     }
 
     /// The message, with `file` as the name of the manifest.
@@ -180,6 +185,12 @@ pub enum Problem {
     NoSuchCore,
     /// Not a restart policy.
     Restart,
+    /// Not the name of a disk.
+    Disk,
+    /// More disks than a VM can have.
+    TooManyDisks,
+    /// A disk that this VM has, or a part of it.
+    DiskTaken(String),
     /// Not a capability.
     Capability,
     /// A path in the VM that is relative or not normalised.
@@ -237,6 +248,11 @@ impl fmt::Display for Problem {
             Self::NoCore => f.write_str("must name a core"),
             Self::NoSuchCore => f.write_str("no such core is running"),
             Self::Restart => f.write_str("must be \"never\", \"on-failure\" or \"always\""),
+            Self::Disk => f.write_str(
+                "must be sd or virtio0 to virtio7, with a partition from 1 to 4 or without, as in \"sd:2\"",
+            ),
+            Self::TooManyDisks => write!(f, "a VM has at most {} disks", abi::disks::DISKS_MAX),
+            Self::DiskTaken(owner) => write!(f, "belongs to vm '{owner}' already, or a part of it does"),
             Self::Capability => f.write_str("must be \"board\", \"control\", \"log\" or \"messages\""),
             Self::GuestPath => {
                 f.write_str("a path in the VM starts with \"/\" and has no empty, \".\" or \"..\" part")

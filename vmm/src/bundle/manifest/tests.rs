@@ -1,5 +1,6 @@
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 
 use proptest::prelude::*;
 
@@ -32,6 +33,7 @@ restart = "on-failure"
 storage = "64KiB"
 autostart = false
 capabilities = ["log", "control"]
+disk = ["virtio7", "sd:1"]
 
 [[vm]]
 name = "board"
@@ -41,6 +43,7 @@ memory = "256GiB"
 vcpus = 8
 args = ["console=ttyAMA0"]
 restart = "always"
+disk = "sd:2"
 "#;
 
 /// A manifest of one VM with `line` as its second line.
@@ -81,6 +84,11 @@ fn reads_every_key() {
     assert_eq!((hello.storage, small.storage), (DEFAULT_STORAGE, 64 << 10));
     assert_eq!((hello.autostart, hello.capabilities), (true, Capabilities(0)));
     assert_eq!((small.autostart, small.capabilities), (false, Capabilities(0b11)));
+    let disks = |vm: &VmConfig| vm.disks.iter().map(|disk| disk.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (hello.disks.len(), disks(small), disks(board)),
+        (0, vec!["virtio7".into(), "sd:1".into()], vec!["sd:2".into()])
+    );
     assert_eq!((board.machine, board.memory, board.vcpus), (Machine::Virt, 256 << 30, 8));
     assert_eq!(board.restart, Restart::Always);
 }
@@ -105,7 +113,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, autostart, capabilities, files",
+         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, disk, autostart, capabilities, files",
     );
 }
 
@@ -154,6 +162,46 @@ fn storage_has_a_range() {
         let problem = "must be from 0KiB to 256MiB, in steps of 4KiB";
         check(&with(&format!("storage = \"{bad}\"")), &format!("2: vm 'a': storage = \"{bad}\": {problem}"));
     }
+}
+
+#[test]
+fn disks_are_devices_or_partitions() {
+    let rule = "must be sd or virtio0 to virtio7, with a partition from 1 to 4 or without, as in \"sd:2\"";
+    for bad in [
+        "", "sd:", "sd:0", "sd:5", "sd:+1", "sd:1:1", "sd0", "virtio", "virtio8", "virtio:1", "virtio01",
+        "SD",
+    ] {
+        check(&with(&format!("disk = {bad:?}")), &format!("2: vm 'a': disk = {bad:?}: {rule}"));
+    }
+    check(&with("disk = 1"), "2: vm 'a': disk = 1: must be a string or an array of strings, as in \"sd:2\"");
+    check(
+        &with("disk = [\"sd:1\", \"sd:2\", \"sd:3\", \"sd:4\", \"virtio0\"]"),
+        "2: vm 'a': disk = [\"sd:1\", \"sd:2\", \"sd:3\", \"sd:4\", \"virtio...: a VM has at most 4 disks",
+    );
+}
+
+#[test]
+fn a_disk_has_one_owner() {
+    let two = |first, second| {
+        let vm = |name, disk| {
+            format!("[[vm]]\nname = \"{name}\"\nimage = \"i\"\nmemory = \"1MiB\"\ndisk = {disk}\n")
+        };
+        [vm("a", first), vm("b", second)].concat()
+    };
+    for (first, second) in
+        [("\"sd:1\"", "\"sd:2\""), ("\"sd:1\"", "\"virtio0:1\""), ("\"virtio0\"", "\"virtio1\"")]
+    {
+        assert!(Manifest::parse(&two(first, second)).is_ok(), "{first} {second}");
+    }
+    let told =
+        |disk| format!("10: vm 'b': disk = \"{disk}\": belongs to vm 'a' already, or a part of it does");
+    check(&two("\"sd:1\"", "[\"sd:2\", \"sd:1\"]"), &told("sd:1"));
+    check(&two("\"sd\"", "\"sd:2\""), &told("sd:2"));
+    check(&two("\"virtio3:2\"", "\"virtio3\""), &told("virtio3"));
+    check(
+        &with("disk = [\"sd\", \"sd:1\"]"),
+        "2: vm 'a': disk = \"sd:1\": belongs to vm 'a' already, or a part of it does",
+    );
 }
 
 #[test]

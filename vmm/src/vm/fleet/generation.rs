@@ -3,11 +3,11 @@
 //! The new VMs are built, all or none, before anything happens to the old ones, which then are ended. With the last of
 //! them their bundle's memory goes back, and the new ones take their places.
 
-use super::{BUILDER, FLEET, Fleet, Free, Member, let_go};
+use super::{BUILDER, FLEET, Fleet, Free, Member, launch, let_go};
 use crate::{
     bundle::{Bundle, manifest::Manifest},
     console::{self, Style},
-    logger,
+    disks, logger,
     memory::heap::FRAMES,
     scheduler,
     vm::{BuildError, Builder, Deployment, Focus, Vcpu, Vm, VmId, run},
@@ -48,19 +48,34 @@ impl Vms {
         let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
         scheduler::reserve(vcpus.sum());
         log::debug!("memory before the first VM: {}", Free::now());
-        let mut builder = Builder::new(bundle, &FRAMES);
-        let mut vms = Vec::new();
-        for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
-            let vcpus = builder.build(VmId(index), member.config, &member.config.args)?;
-            member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
-            vms.extend(vcpus);
-        }
+        let disks = disks::assign(manifest, disks::open);
+        let mut builder = Builder::new(bundle, &FRAMES).with_disks(disks);
+        let vcpus = build_all(&mut members, &mut builder)?;
         let mut focus = Focus::default();
-        if members.first().is_some_and(|first| !first.config.autostart) {
-            focus.advance(members.len(), |index| manifest.vms[index].autostart);
+        if members.first().is_some_and(|first| first.lifecycle.is_over()) {
+            focus.advance(members.len(), |index| !members[index].lifecycle.is_over());
         }
-        Ok(Self { members, builder, vcpus: vms, focus })
+        Ok(Self { members, builder, vcpus, focus })
     }
+}
+
+/// Builds the VMs that start by themselves, without those that nothing but their own manifest keeps from it.
+fn build_all(members: &mut [Member], builder: &mut Builder<'static>) -> Result<Vec<Box<Vcpu>>, BuildError> {
+    let mut all = Vec::new();
+    for (index, member) in members.iter_mut().enumerate().filter(|(_, member)| member.config.autostart) {
+        match builder.build(VmId(index), member.config, &member.config.args) {
+            Ok(vcpus) => {
+                member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
+                all.extend(vcpus);
+            }
+            Err(error) if error.is_of_one_vm() => {
+                log::error!("{error}");
+                member.lifecycle.fail();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// How the console tells the VMs of a deployment apart.
@@ -134,7 +149,7 @@ pub(super) fn tend(fleet: &Mutex<Fleet>) {
     drop(members);
     drop(old);
     log::debug!("memory with other VMs: {}", Free::now());
-    vcpus.into_iter().for_each(scheduler::add);
+    launch(fleet, vcpus);
 }
 
 impl Fleet {
