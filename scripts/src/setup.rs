@@ -2,6 +2,7 @@
 
 use crate::apt::{Distribution, Rights};
 use crate::failure::{Failure, MISSING_TOOLS};
+use crate::guest::linux::Release;
 use crate::source_tree::{SourceTree, TREES};
 use crate::toolchain::{Pinned, Toolchain};
 use crate::tools::{DEVICE_TREE_TOOLS, TEST_TOOLS, TOOLS, Tool};
@@ -74,7 +75,11 @@ pub fn ensure(scope: Scope) -> Result<()> {
         install_all(&missing, scope, false)?;
     }
     match scope {
-        Scope::Tests => python::ensure().and_then(|()| firmware::ensure()),
+        Scope::Tests => {
+            python::ensure()?;
+            firmware::ensure()?;
+            Release::ALL.into_iter().try_for_each(Release::ensure)
+        }
         Scope::Programs | Scope::RaspberryPi => Ok(()),
     }
 }

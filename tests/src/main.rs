@@ -21,6 +21,7 @@ mod images;
 mod interrupts;
 mod isolation;
 mod lifecycle;
+mod linux;
 mod machine;
 mod messages;
 mod mpremote;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         interrupts::tests(),
         isolation::tests(),
         lifecycle::tests(),
+        linux::tests(),
         machine::tests(),
         messages::tests(),
         mpremote::tests(),

@@ -39,7 +39,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// Checks that as much memory is free after the last VM as before the first.
-fn leaks_nothing(console: &Console) -> Result<&Console> {
+pub(crate) fn leaks_nothing(console: &Console) -> Result<&Console> {
     let free = |when: &str| {
         // The monitor's prompt may have been where the line is now.
         let lines = console.output.lines();
