@@ -102,7 +102,7 @@ impl fmt::Display for ReplaceError {
     }
 }
 
-/// Builds the VMs of another bundle, and ends those that run. When they have ended, [`tend`] starts the others.
+/// Builds the VMs of another bundle, and ends those that run. When they have ended, the others start.
 ///
 /// # Errors
 /// Why that cannot be done. Then nothing has changed.
