@@ -160,6 +160,8 @@ impl Fleet {
         self.focus = focus;
         self.fresh = false;
         choose_style(&deployment);
+        // If the sender has the line still, it says only that it is done.
+        console::mute_guests(false);
         logger::follow(deployment.manifest().loglevel);
         let names: Vec<&str> = members.iter().map(|member| member.config.name.as_str()).collect();
         log::info!("another bundle runs: {}", names.join(", "));
