@@ -313,7 +313,11 @@ fn forbidden() -> Result<()> {
 fn silence() -> Result<()> {
     let line = Line::start(&Board::default(), &old(), "")?;
     let _sender = line.sender()?;
-    line.waits_for("input goes to vm 'old'", 1)
+    line.waits_for("input goes to vm 'old'", 1)?;
+    let seen = line.seen();
+    let meanwhile = seen.split("ready").nth(1).and_then(|rest| rest.split("input goes").next());
+    ensure!(meanwhile.is_some_and(|text| !text.contains("still here")), "the VMs were not silent:\n{seen}");
+    line.goes_on()
 }
 
 /// The same again and again: each time, as much memory is free.

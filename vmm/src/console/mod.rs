@@ -66,6 +66,11 @@ pub fn set_style(style: Style) {
     CONSOLE.lock().set_style(style);
 }
 
+/// Loses what VMs write from now on, or sends it again.
+pub fn mute_guests(muted: bool) {
+    CONSOLE.lock().mute(muted);
+}
+
 /// Sends what a VM wrote.
 pub fn write_guest(speaker: Speaker<'_>, line: &mut LineBuffer, bytes: &[u8]) {
     CONSOLE.lock().write_guest(speaker, line, bytes);

@@ -78,6 +78,8 @@ pub struct Output<S> {
     style: Style,
     open_line: OpenLine,
     prompt: Prompt,
+    /// What VMs write is not sent.
+    muted: bool,
 }
 
 /// What stands in the line of the cursor.
@@ -101,7 +103,7 @@ enum Prompt {
 impl<S: Sink> Output<S> {
     /// An output whose cursor is at the start of a line.
     pub const fn new(sink: S) -> Self {
-        Self { sink, style: Style::Bare, open_line: OpenLine::None, prompt: Prompt::Closed }
+        Self { sink, style: Style::Bare, open_line: OpenLine::None, prompt: Prompt::Closed, muted: false }
     }
 
     /// The device below.
@@ -114,8 +116,16 @@ impl<S: Sink> Output<S> {
         self.style = style;
     }
 
+    /// Loses what VMs write from now on, or sends it again.
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
     /// Sends what a VM wrote.
     pub fn write_guest(&mut self, speaker: Speaker<'_>, line: &mut LineBuffer, bytes: &[u8]) {
+        if self.muted {
+            return;
+        }
         if self.is_bare() {
             return self.write_bare(speaker.id, line, bytes);
         }
@@ -138,6 +148,9 @@ impl<S: Sink> Output<S> {
 
     /// Shows a VM's unfinished line as it is.
     pub fn flush(&mut self, speaker: Speaker<'_>, line: &mut LineBuffer) {
+        if self.muted {
+            return;
+        }
         self.put_unfinished(speaker, line);
         self.show_prompt();
     }
@@ -410,6 +423,19 @@ mod tests {
         output.open_prompt();
         assert_eq!(text(&output), "monitor> status\r\nfine\r\nmonitor> ");
         assert!(matches!(output.type_at_prompt(4), Typed::Quit));
+    }
+
+    #[test]
+    fn what_vms_write_can_be_lost() {
+        let (mut output, mut a) = (prefixed(), LineBuffer::default());
+        output.write_guest(A, &mut a, b"one ");
+        output.mute(true);
+        output.write_guest(A, &mut a, b"lost\n");
+        output.flush(A, &mut a);
+        output.write_own(format_args!("own\n"));
+        output.mute(false);
+        output.write_guest(A, &mut a, b"two\n");
+        assert_eq!(text(&output), "own\r\n[a] one two\r\n");
     }
 
     #[test]

@@ -491,6 +491,7 @@ impl Fleet {
     fn leave_receiving(&mut self) {
         log::debug!("memory after the transfer: {}", Free::now());
         self.leave_monitor();
+        console::mute_guests(false);
         self.end_if_over();
     }
 

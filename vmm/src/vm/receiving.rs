@@ -2,13 +2,13 @@
 //!
 //! From the monitor's `receive` until the sender says that it is done, or says nothing for too long, all input is the
 //! sender's. Frames are put together where input is taken, which may be in an interrupt; what a frame wants is done by
-//! the housekeeping core between turns, as what is typed at the monitor is. VMs go on meanwhile; their lines have
-//! their names in front, so that none is taken for an answer.
+//! the housekeeping core between turns, as what is typed at the monitor is. VMs go on meanwhile, but what they print is lost:
+//! who sends it on a real line takes longer than its UART can keep what comes in.
 
 use super::{Deployment, fleet};
 use crate::{
     arch::timer,
-    console::write_own,
+    console::{mute_guests, write_own},
     memory::{frames::FrameBlock, heap::FRAMES, page_table::PAGE_SIZE},
     provision::{MESSAGE_SIZE, Message, Reply, Site, Store, Transfer, slip},
     scheduler,
@@ -93,6 +93,7 @@ pub fn allow(allowed: bool) {
 pub fn open() -> bool {
     let allowed = ALLOWED.load(Ordering::Relaxed);
     let reply = if allowed {
+        mute_guests(true);
         *LINE.lock() = Some(Box::new(Line::new()));
         Reply::Ready
     } else {

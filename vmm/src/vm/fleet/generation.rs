@@ -117,7 +117,7 @@ impl fmt::Display for ReplaceError {
     }
 }
 
-/// Builds the VMs of another bundle, and ends those that run. When they have ended, [`tend`] starts the others.
+/// Builds the VMs of another bundle, and ends those that run. When they have ended, the others start.
 ///
 /// # Errors
 /// Why that cannot be done. Then nothing has changed.
@@ -175,6 +175,8 @@ impl Fleet {
         self.focus = focus;
         self.fresh = false;
         choose_style(&deployment);
+        // If the sender has the line still, it says only that it is done.
+        console::mute_guests(false);
         logger::follow(deployment.manifest().loglevel);
         let names: Vec<&str> = members.iter().map(|member| member.config.name.as_str()).collect();
         log::info!("another bundle runs: {}", names.join(", "));
