@@ -1,12 +1,13 @@
 //! From a manifest's entry to a VM that can run: memory, image, ROM, info page.
 
+mod shared;
+
 use super::{
     Board, Mailbox, Vcpu, Vm, VmConsole, VmId,
     virt::{self, DeviceTreeError, InitRamDisk, NoRoom, SEED_SIZE},
 };
 use crate::{
     arch::{
-        cache,
         context::{INITIAL_VECTORS, VcpuContext},
         gic, timer,
     },
@@ -14,7 +15,7 @@ use crate::{
         Bundle,
         image::{GuestImage, ImageError, Segment},
         manifest::{FileName, Machine, VmConfig},
-        rom::{RomError, RomFs},
+        rom::RomError,
     },
     devices::{Bus, bus::BusError},
     disks::{
@@ -34,6 +35,7 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::fmt;
+use shared::SharedPages;
 use spin::Mutex;
 use tinyvmm_abi::{
     ABI_VERSION, ARGS_SIZE, INFO_PAGE_BASE, InfoPage, RAM_BASE, ROM_BASE, STACK_SPACING, VECTORS_BASE,
@@ -127,10 +129,7 @@ reasons! {
 pub struct Builder<'a> {
     bundle: &'a Bundle<'a>,
     frames: &'static FrameAllocator,
-    /// ROM images made so far: VMs with the same files share the pages.
-    roms: Vec<(&'a VmConfig, Arc<Rom>)>,
-    /// Code by the name of its image and its address: VMs with the same image share the pages.
-    code: Vec<(&'a str, u64, Vec<SharedBlock>)>,
+    shared: SharedPages<'a>,
     /// The disks of each VM of the manifest.
     disks: Vec<Assigned>,
 }
@@ -139,7 +138,7 @@ impl<'a> Builder<'a> {
     /// A builder that has built nothing.
     #[must_use]
     pub fn new(bundle: &'a Bundle<'a>, frames: &'static FrameAllocator) -> Self {
-        Self { bundle, frames, roms: Vec::new(), code: Vec::new(), disks: Vec::new() }
+        Self { bundle, frames, shared: SharedPages::new(bundle, frames), disks: Vec::new() }
     }
 
     /// The same, with disks for the VMs of the manifest, in its order.
@@ -148,17 +147,9 @@ impl<'a> Builder<'a> {
         Self { disks, ..self }
     }
 
-    /// Gives back the ROM images and the code that no VM uses any more.
+    /// Gives back what no VM uses any more.
     pub fn tidy(&mut self) {
-        let is_used = |blocks: &[SharedBlock]| blocks.iter().any(|block| Arc::strong_count(block) > 1);
-        self.roms.retain(|(_, rom)| is_used(&rom.blocks));
-        if self.roms.is_empty() {
-            self.roms = Vec::new();
-        }
-        self.code.retain(|(.., blocks)| is_used(blocks));
-        if self.code.is_empty() {
-            self.code = Vec::new();
-        }
+        self.shared.tidy();
     }
 
     /// Builds a VM with these arguments, which then consists of its vCPUs.
@@ -245,14 +236,19 @@ impl<'a> Builder<'a> {
         args: &[String],
         code: &[Segment<'_>],
     ) -> Result<(GuestMemory, VmConsole, Board), Reason> {
-        let rom = self.rom(config)?;
+        let rom = self.shared.rom(config)?;
         let info = self.info_page(config, args, rom.as_deref())?;
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, RAM_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         stage2.map(INFO_PAGE_BASE, info.clone(), Access::ReadOnly)?;
         stage2.map_static(VECTORS_BASE, &INITIAL_VECTORS, Access::ReadExecute)?;
         for segment in code {
-            map_blocks(&mut stage2, segment.address, self.code(config, segment)?, Access::ReadExecute)?;
+            map_blocks(
+                &mut stage2,
+                segment.address,
+                self.shared.code(config, segment)?,
+                Access::ReadExecute,
+            )?;
         }
         if let Some(rom) = rom {
             map_blocks(&mut stage2, ROM_BASE, rom.blocks.clone(), Access::ReadOnly)?;
@@ -285,55 +281,6 @@ impl<'a> Builder<'a> {
         Ok(blocks)
     }
 
-    /// The ROM image with the files of a VM, shared with an earlier VM that has the same.
-    fn rom(&mut self, config: &'a VmConfig) -> Result<Option<Arc<Rom>>, Reason> {
-        if config.files.is_empty() {
-            return Ok(None);
-        }
-        if let Some((_, rom)) = self.roms.iter().find(|(other, _)| same_files(other, config)) {
-            return Ok(Some(rom.clone()));
-        }
-        let files = config.files.iter();
-        let plan = RomFs::new(
-            files.map(|(path, file)| (path.as_str(), self.bundle.file(&file.name).unwrap_or_default())),
-        )?;
-        let rom = Arc::new(self.write_rom(&plan)?);
-        self.roms.push((config, rom.clone()));
-        Ok(Some(rom))
-    }
-
-    fn write_rom(&self, plan: &RomFs<'_>) -> Result<Rom, Reason> {
-        let length = plan.len() as u64;
-        let mut starts = Vec::new();
-        let blocks = self.written(length, |bytes| plan.write_to(bytes, |start| starts.push(start as u64)))?;
-        Ok(Rom { blocks, length, starts })
-    }
-
-    /// Blocks that hold `length` bytes, which `write` writes in one piece.
-    fn written(&self, length: u64, write: impl FnOnce(&mut [u8])) -> Result<Vec<SharedBlock>, Reason> {
-        // First it is one block; the pages left over go back.
-        let mut block = FrameBlock::zeroed(self.frames, length.max(PAGE_SIZE).next_power_of_two())?;
-        write(block.as_mut_slice());
-        let mut blocks = Vec::new();
-        block.split(length.next_multiple_of(PAGE_SIZE), |part| blocks.push(Arc::new(part)));
-        Ok(blocks)
-    }
-
-    /// Code of a VM's image, shared with an earlier VM that has the same.
-    fn code(&mut self, config: &'a VmConfig, segment: &Segment<'_>) -> Result<Vec<SharedBlock>, Reason> {
-        let image = config.image.name.as_str();
-        let is_same = |(other, address, _): &&(&str, u64, _)| *other == image && *address == segment.address;
-        if let Some((.., blocks)) = self.code.iter().find(is_same) {
-            return Ok(blocks.clone());
-        }
-        let blocks = self.written(segment.size, |bytes| {
-            bytes[..segment.data.len()].copy_from_slice(segment.data);
-            cache::synchronise_instructions(bytes.as_ptr(), bytes.len());
-        })?;
-        self.code.push((image, segment.address, blocks.clone()));
-        Ok(blocks)
-    }
-
     /// The file system of a VM: what it was given, and room for what it writes.
     fn files(&mut self, config: &'a VmConfig) -> Result<FileSystem, Reason> {
         if config.machine == Machine::Virt {
@@ -341,7 +288,7 @@ impl<'a> Builder<'a> {
             return FileSystem::new(self.frames, config.storage, None, core::iter::empty())
                 .map_err(Reason::Files);
         }
-        let rom = self.rom(config)?;
+        let rom = self.shared.rom(config)?;
         let size = |file: &FileName| self.bundle.file(&file.name).unwrap_or_default().len() as u64;
         let files = config.files.iter().map(|(path, file)| (path.as_str(), size(file)));
         FileSystem::new(self.frames, config.storage, rom, files).map_err(Reason::Files)
@@ -376,13 +323,6 @@ impl<'a> Builder<'a> {
         page.emit = config.emit.number();
         Ok(Arc::new(block))
     }
-}
-
-fn same_files(a: &VmConfig, b: &VmConfig) -> bool {
-    let names = |config: &'_ VmConfig| {
-        config.files.iter().map(|(path, file)| (path.clone(), file.name.clone())).collect::<Vec<_>>()
-    };
-    a.files.len() == b.files.len() && names(a) == names(b)
 }
 
 /// Puts the argument strings one after another into bytes that are zero, each with its NUL. Returns their length. It has
@@ -564,7 +504,10 @@ mod tests {
         let bytes = bundle(&[("prog", &program(&[CODE, code])), ("f", b"")]);
         let bundle = Bundle::parse(&bytes).unwrap();
         let manifest = Manifest::parse(&(vm("a", "prog") + &vm("b", "prog"))).unwrap();
-        let vcpus = build_all(&bundle, &manifest.vms, frames).unwrap();
+        let mut builder = Builder::new(&bundle, frames);
+        let vms = manifest.vms.iter().enumerate();
+        let vcpus: Vec<_> =
+            vms.flat_map(|(id, config)| builder.build(VmId(id), config, &[]).unwrap()).collect();
         let stage2 = |index: usize| vcpus[index].vm.memory.stage2();
         let (first, writable) = stage2(0).lookup(CODE_BASE).unwrap();
         assert!(!writable && stage2(0).is_executable(CODE_BASE));
@@ -574,7 +517,11 @@ mod tests {
             *core::ptr::with_exposed_provenance::<[u8; 17]>(usize::try_from(first.address).unwrap())
         };
         assert_eq!((written[..16].to_vec(), written[16]), (vec![0xAA; 16], 0));
+        builder.tidy();
+        assert_eq!(stage2(1).lookup(CODE_BASE).unwrap().0, first, "it is used");
         drop(vcpus);
+        assert!(frames.used() > 0, "the next VM may use it");
+        builder.tidy();
         assert_eq!(frames.used(), 0);
     }
 
