@@ -3,11 +3,11 @@
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use xtask::qemu::Machine;
 
-use crate::boot::{Vm, counting, run};
+use crate::boot::{Vm, run};
 use crate::console::Console;
 use crate::dialogue::Dialogue;
+use crate::matrix::counting;
 use crate::test;
 
 const PROMPT: &str = ">>> ";
@@ -186,7 +186,7 @@ for _ in range(10):
 /// Neither slower nor with less memory after all that.
 fn garbage() -> Result<()> {
     let vm = Vm::python("a", GARBAGE).memory("2MiB");
-    let mut dialogue = Dialogue::start_on(&counting(Machine::Virt, 1), &[vm], "")?;
+    let mut dialogue = Dialogue::start_on(&counting(1), &[vm], "")?;
     let mut second = || {
         let line = dialogue.line("each ")?;
         let (taken, free) = line.split_once(" free ").context("no memory")?;

@@ -14,6 +14,7 @@ use xtask::session;
 use xtask::toolchain::Toolchain;
 
 use crate::console::Console;
+use crate::matrix;
 
 /// Longest time that a boot may take, on a machine that has much else to do.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -224,7 +225,7 @@ pub(crate) fn run(vms: &[Vm]) -> Result<Console> {
 
 /// Boots a bundle and waits until all its VMs have ended.
 pub(crate) fn run_bundle(bundle: &[u8]) -> Result<Console> {
-    run_on(&Board::default(), bundle, "")
+    run_on(&matrix::board(1), bundle, "")
 }
 
 /// Boots a bundle on a board, with arguments for the hypervisor.

@@ -13,6 +13,7 @@ use xtask::qemu::Board;
 
 use crate::boot::{self, Vm};
 use crate::console::Console;
+use crate::matrix;
 
 /// Longest time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,7 +39,7 @@ impl Dialogue {
 
     /// Boots these VMs, with arguments for the hypervisor.
     pub(crate) fn start_with(vms: &[Vm], bootargs: &str) -> Result<Self> {
-        Self::start_on(&Board::default(), vms, bootargs)
+        Self::start_on(&matrix::board(1), vms, bootargs)
     }
 
     /// Boots these VMs on a board.

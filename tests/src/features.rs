@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use xtask::paths::root;
-use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle, counting, run, run_on};
+use crate::boot::{Vm, bundle, run, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix::{board, counting};
 use crate::test;
 
 const THREADS: &str = "\
@@ -72,7 +72,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 fn threads(cores: u8) -> Result<()> {
-    let board = Board { smp: cores, ..Board::default() };
+    let board = board(cores);
     let console = run_on(&board, &bundle(&[Vm::python("a", THREADS).vcpus(4)])?, "")?;
     console.shows("True\n11\n")?.shows("ValueError: in a thread\nend\n")?.ends_with(0).map(drop)
 }
@@ -106,7 +106,7 @@ fn timers() -> Result<()> {
                   while len(ticks) < 15: pass\nprint(time.ticks_diff(time.ticks_ms(), start) >= 40)\nt.deinit()\n\
                   t.init(mode=t.ONE_SHOT, period=20, callback=lambda t: print('once'))\n\
                   time.sleep_ms(100)\nprint(len(ticks))";
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&[Vm::python("a", script)])?, "")?;
+    let console = run_on(&counting(1), &bundle(&[Vm::python("a", script)])?, "")?;
     console.is("10\nTrue\nonce\n15\n")?.ends_with(0).map(drop)
 }
 
@@ -147,7 +147,7 @@ fn asyncio() -> Result<()> {
     let script = "import asyncio\nasync def tick(n):\n  for i in range(2):\n    await asyncio.sleep_ms(20 * n)\n    \
                   print(n, i)\nasync def main():\n  await asyncio.gather(tick(1), tick(3))\nasyncio.run(main())";
     // On a busy machine a sleep may take longer than three.
-    let board = counting(Machine::Virt, 1);
+    let board = counting(1);
     run_on(&board, &bundle(&[Vm::python("a", script)])?, "")?
         .is("1 0\n1 1\n3 0\n3 1\n")?
         .ends_with(0)

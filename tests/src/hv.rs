@@ -6,14 +6,15 @@ use std::fs;
 use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 use xtask::paths::root;
-use xtask::qemu::{Board, Machine};
+use xtask::qemu::Machine;
 
-use crate::boot::{Vm, bundle, counting, run, run_on};
+use crate::boot::{Vm, bundle, run, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix::{self, counting};
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    vec![
+    let mut tests = vec![
         test("hv::names_are_those_of_the_stub", stub),
         test("hv::terminal", terminal),
         test("hv::keys", keys),
@@ -21,13 +22,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("hv::own_vm", own_vm),
         test("hv::log", log),
         test("hv::refusals", refusals),
-        test("hv::refusals_gicv2", || refusals_on(Machine::VirtGicv2)),
         test("hv::mistakes", mistakes),
         test("hv::capabilities_in_the_manifest", unknown_capability),
         test("hv::yield", yields),
-        test("hv::steal_time", || steal(Machine::Virt)),
-        test("hv::steal_time_gicv2", || steal(Machine::VirtGicv2)),
-    ]
+        test("hv::steal_time", steal),
+    ];
+    let of_interrupts = || [test("hv::refusals", refusals), test("hv::steal_time", steal)];
+    tests.extend(matrix::on(Machine::VirtGicv2, of_interrupts));
+    tests
 }
 
 /// What the stub defines at the start of a line. Names of mere types begin with an underscore.
@@ -85,7 +87,7 @@ fn time_and_memory() -> Result<()> {
                   gc.collect()\nu, f = hv.mem_used(), hv.mem_free()\nx = bytearray(100000)\n\
                   print(hv.mem_used() - u >= 100000, f - hv.mem_free() >= 100000)\n\
                   c = hv.cpu()\nprint(c.vcpu, hex(c.implementer), hex(c.part), hv.version())";
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&[Vm::python("a", script)])?, "")?;
+    let console = run_on(&counting(1), &bundle(&[Vm::python("a", script)])?, "")?;
     console.is("True True\nTrue\nTrue True\n0 0x41 0xd08 (1, 2)\n")?.ends_with(0).map(drop)
 }
 
@@ -102,7 +104,7 @@ fn log() -> Result<()> {
     let script = "import hv, time\ntime.sleep_ms(50)\nfor line in hv.log().split('\\n'):\n  \
                   if \"'first'\" in line: print('log:', line)\n";
     let vms = [Vm::python("first", ""), Vm::python("a", script).may(&["log"])];
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "loglevel=info")?;
+    let console = run_on(&counting(1), &bundle(&vms)?, "loglevel=info")?;
     let line = "log: [tinyvmm info] vm 'first' ended: exit code 0, first entered at ";
     console.shows(&format!("[a] {line}"))?.ends_with(0).map(drop)
 }
@@ -122,13 +124,8 @@ for what in (
 ";
 
 fn refusals() -> Result<()> {
-    refusals_on(Machine::Virt)
-}
-
-fn refusals_on(machine: Machine) -> Result<()> {
     let vms = [Vm::python("other", "").may(&["messages"]), Vm::python("a", REFUSALS)];
-    let console = run_on(&Board { machine, ..Board::default() }, &bundle(&vms)?, "")?;
-    console.of_vm_is("a", &["EPERM"; 18])?.ends_with(0).map(drop)
+    run(&vms)?.of_vm_is("a", &["EPERM"; 18])?.ends_with(0).map(drop)
 }
 
 /// With all capabilities, what makes no sense.
@@ -172,11 +169,8 @@ fn unknown_capability() -> Result<()> {
 /// The other VM gets its turn long before its neighbour's is over.
 fn yields() -> Result<()> {
     let script = "import hv\nfor n in range(3):\n  print(n)\n  hv.yield_()\n";
-    let console = run_on(
-        &counting(Machine::Virt, 1),
-        &bundle(&[Vm::python("a", script), Vm::python("b", script)])?,
-        "",
-    )?;
+    let vms = ["a", "b"].map(|name| Vm::python(name, script).affinity(&[0]));
+    let console = run_on(&counting(1), &bundle(&vms)?, "")?;
     let order: Vec<&str> = console.output.lines().collect();
     let (a, b): (Vec<_>, Vec<_>) = order.iter().enumerate().partition(|(_, line)| line.starts_with("[a]"));
     let overlap = a.last().map(|(at, _)| *at) > b.first().map(|(at, _)| *at);
@@ -184,15 +178,16 @@ fn yields() -> Result<()> {
 }
 
 /// Of two that compute on one core, each waits while the other runs; alone on theirs, none does.
-fn steal(machine: Machine) -> Result<()> {
+fn steal() -> Result<()> {
     let script = "import hv\nend = hv.uptime_ms() + 400\nwhile hv.uptime_ms() < end: pass\nv = hv.vm()\n\
                   print(v.steal_ms * 100 // (v.time_ms + v.steal_ms))";
     let share = |console: &crate::console::Console, vm: &str| -> Result<u64> {
         let line = console.output.lines().find_map(|line| line.strip_prefix(vm)).context("no line")?;
         Ok(line.parse()?)
     };
-    let board = counting(machine, 1);
-    let both = run_on(&board, &bundle(&[Vm::python("a", script), Vm::python("b", script)])?, "")?;
+    let board = counting(1);
+    let vms = ["a", "b"].map(|name| Vm::python(name, script).affinity(&[0]));
+    let both = run_on(&board, &bundle(&vms)?, "")?;
     for vm in ["[a] ", "[b] "] {
         let share = share(&both, vm)?;
         both.check((40..=60).contains(&share), &format!("{vm}waited for {share} %"))?;

@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
-use xtask::qemu::Board;
 
 use crate::boot::{Vm, bundle, run, run_on};
 use crate::dialogue::Dialogue;
-use crate::test;
+use crate::{matrix, test};
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -47,7 +46,7 @@ fn registers() -> Result<()> {
 fn vectors(smp: u8, milliseconds: &str) -> Result<()> {
     let vm =
         |name: &str, seed: &str| Vm::new(name, "vectors.elf").vcpus(2).args(&["vectors", seed, milliseconds]);
-    let board = Board { smp, ..Board::default() };
+    let board = matrix::board(smp);
     let console = run_on(&board, &bundle(&[vm("a", "1"), vm("b", "2")])?, "")?;
     console.of_vm_is("a", &["vectors kept"])?.of_vm_is("b", &["vectors kept"])?.ends_with(0).map(drop)
 }
@@ -60,7 +59,7 @@ fn waiting_vms_stop_no_one() -> Result<()> {
 
 /// Two busy VMs share the core: each prints before the other has ended.
 fn turns() -> Result<()> {
-    let console = run(&[Vm::new("a", "witness.elf"), Vm::new("b", "witness.elf")])?;
+    let console = run(&["a", "b"].map(|name| Vm::new(name, "witness.elf").affinity(&[0])))?;
     let at = |text: &str| console.output.find(text);
     let in_turns = at("[a] witness 1") < at("[b] witness 5") && at("[b] witness 1") < at("[a] witness 5");
     console.shows("[a] witness 5\n")?.shows("[b] witness 5\n")?.ends_with(0)?;

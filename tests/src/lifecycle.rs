@@ -7,8 +7,8 @@ use libtest_mimic::Trial;
 
 use crate::boot::{Vm, bundle, run, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix::board;
 use crate::test;
-use xtask::qemu::Board;
 
 const MONITOR: &str = "\x01m";
 const SEND_CTRL_A: &str = "\x01a";
@@ -49,10 +49,6 @@ fn failing(text: &str) -> String {
 
 fn repl(name: &str) -> Vm {
     Vm::new(name, "micropython.elf").memory("4MiB")
-}
-
-fn board(smp: u8) -> Board {
-    Board { smp, ..Board::default() }
 }
 
 /// Boots a VM and waits for so many runs of it.

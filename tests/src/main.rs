@@ -23,6 +23,7 @@ mod isolation;
 mod lifecycle;
 mod linux;
 mod machine;
+mod matrix;
 mod messages;
 mod mpremote;
 mod native;
@@ -49,32 +50,24 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL);
     let groups = [
-        bad_input::tests(),
+        on_every_board(),
+        matrix::on_a_pi(on_every_board),
         bundles::tests(),
         command::tests(),
         disk_images::tests(),
         disks::tests(),
         failure::tests(),
-        faults::tests(),
-        features::tests(),
-        files::tests(),
-        hv::tests(),
         hypercalls::tests(),
         images::tests(),
         interrupts::tests(),
-        isolation::tests(),
-        lifecycle::tests(),
         linux::tests(),
         machine::tests(),
         messages::tests(),
         mpremote::tests(),
-        native::tests(),
         power::tests(),
         push::tests(),
-        python::tests(),
         raspi4b::tests(),
         repl::tests(),
-        scale::tests(),
         serial::tests(),
         storms::tests(),
         supervision::tests(),
@@ -82,7 +75,26 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
 
+/// Tests of what VMs do and what becomes of them, which does not depend on the board.
+fn on_every_board() -> Vec<Trial> {
+    let groups = [
+        bad_input::tests(),
+        faults::tests(),
+        features::tests(),
+        files::tests(),
+        hv::tests(),
+        isolation::tests(),
+        lifecycle::tests(),
+        native::tests(),
+        python::tests(),
+        scale::tests(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
 /// A test that fails with the error of `run`.
 fn test(name: impl Into<String>, run: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, || run().map_err(|error| format!("{error:#}").into()))
+    let machine = matrix::machine();
+    let run = move || matrix::on(machine, run).map_err(|error| format!("{error:#}").into());
+    Trial::test(matrix::name(&name.into()), run)
 }

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use elf::{ElfBytes, abi::PF_X, endian::LittleEndian};
 use libtest_mimic::Trial;
 use xtask::paths::root;
-use xtask::qemu::Machine;
 use xtask::source_tree::MICROPYTHON;
 
-use crate::boot::{Vm, built, bundle, counting, run, run_on};
+use crate::boot::{Vm, built, bundle, run, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix::counting;
 use crate::test;
 
 /// Exit code of a script that Ctrl-C ended, as a shell gives it.
@@ -184,10 +184,7 @@ fn forged_exit_line() -> Result<()> {
 fn time() -> Result<()> {
     let script = "import time\nstart = time.ticks_ms()\ntime.sleep(0.3)\ntime.sleep_ms(50)\n\
                   print(350 <= time.ticks_diff(time.ticks_ms(), start) < 400)";
-    run_on(&counting(Machine::Virt, 1), &bundle(&[Vm::python("a", script)])?, "")?
-        .is("True\n")?
-        .ends_with(0)
-        .map(drop)
+    run_on(&counting(1), &bundle(&[Vm::python("a", script)])?, "")?.is("True\n")?.ends_with(0).map(drop)
 }
 
 /// The VMs of `images/demo.toml`, as the command boots them.

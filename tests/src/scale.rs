@@ -7,9 +7,10 @@ use libtest_mimic::Trial;
 use xtask::paths::root;
 use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle, command, counting, products, run_on};
+use crate::boot::{Vm, bundle, command, products, run_on};
 use crate::console::Console;
 use crate::dialogue::Dialogue;
+use crate::matrix::{self, board, counting};
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -20,22 +21,24 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("scale::64_vms_at_once_on_4_cores", || sixty_four(4)),
         test("scale::kills_and_restarts_leak_nothing", kills_and_restarts),
         test("fairness::equals_on_1_core", on_one_core),
-        test("fairness::equals_on_4_cores", || on_several_cores(4, 16, 10)),
+        test("fairness::equals_on_4_cores", || on_several_cores(&[0, 1, 2, 3], 16, 10)),
         // If they did not move, one would have twice what others have.
-        test("fairness::one_more_than_cores", || on_several_cores(2, 3, 10)),
+        test("fairness::one_more_than_cores", || on_several_cores(&[0, 1], 3, 10)),
         test("fairness::broken_off_turns_go_on", broken_off),
         test("fairness::turns_are_those_of_vcpus", several_vcpus),
         test("fairness::a_lower_one_waits", lower_waits),
         test("cores::some_are_left_out", left_out),
     ];
-    for machine in [Machine::Virt, Machine::VirtGicv2] {
-        tests.push(test(format!("latency::{}_1", machine.name()), move || latency(machine)));
-        tests.push(test(format!("latency::{}_4", machine.name()), move || latency_on_four_cores(machine)));
-    }
+    tests.extend(latencies());
+    tests.extend(matrix::on(Machine::VirtGicv2, latencies));
     for smp in 1..=8 {
         tests.push(test(format!("cores::demonstration_on_{smp}"), move || demonstration(smp)));
     }
     tests
+}
+
+fn latencies() -> [Trial; 2] {
+    [test("latency::on_1_core", latency), test("latency::on_4_cores", latency_on_four_cores)]
 }
 
 /// Checks that as much memory is free after the last VM as before the first.
@@ -57,7 +60,7 @@ fn names(count: usize) -> Vec<String> {
 fn three_hundred() -> Result<()> {
     let names = names(300);
     let vms: Vec<Vm> = names.iter().map(|name| Vm::new(name, "vm2.bin").memory("128KiB")).collect();
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "loglevel=debug")?;
+    let console = run_on(&counting(1), &bundle(&vms)?, "loglevel=debug")?;
     names.iter().try_for_each(|name| console.of_vm_is(name, &["0 + 2 + 4 + 6 + 8 = 20"]).map(drop))?;
     leaks_nothing(&console)?.ends_with(0).map(drop)
 }
@@ -65,7 +68,7 @@ fn three_hundred() -> Result<()> {
 /// One VM starts again and again, beside one that keeps its VMID all the time. Waits take no time on this board.
 fn one_after_another() -> Result<()> {
     let vms = [Vm::new("again", "vm2.bin").restart("always"), Vm::python("waits", "input()\nprint('kept')")];
-    let mut dialogue = Dialogue::start_on(&counting(Machine::Virt, 1), &vms, "loglevel=debug")?;
+    let mut dialogue = Dialogue::start_on(&counting(1), &vms, "loglevel=debug")?;
     for _ in 0..300 {
         dialogue.expects("[again] 0 + 2 + 4 + 6 + 8 = 20\n")?;
     }
@@ -83,7 +86,7 @@ fn sixty_four(smp: u8) -> Result<()> {
         Vm::new(name, "memory.elf").args(&["memory", &seed.to_string()]).memory("2MiB")
     };
     let vms: Vec<Vm> = names.iter().enumerate().map(vm).collect();
-    let console = run_on(&counting(Machine::Virt, smp), &bundle(&vms)?, "loglevel=debug")?;
+    let console = run_on(&counting(smp), &bundle(&vms)?, "loglevel=debug")?;
     console.lacks("FAIL")?;
     for name in &names {
         console.shows(&format!("[{name}] checked "))?;
@@ -101,7 +104,7 @@ fn kills_and_restarts() -> Result<()> {
         Vm::python("python", "while True: pass").restart("always"),
         Vm::new("waits", "misbehave.elf").args(&["misbehave", "wait-for-ever"]).vcpus(4),
     ];
-    let mut dialogue = Dialogue::start_on(&Board { smp: 4, ..Board::default() }, &vms, "loglevel=debug")?;
+    let mut dialogue = Dialogue::start_on(&board(4), &vms, "loglevel=debug")?;
     dialogue.types("\x01m")?.expects("monitor> ")?;
     let mut seed = 1_u32;
     for _ in 0..60 {
@@ -131,6 +134,11 @@ fn loops(console: &Console, name: &str) -> Result<u64> {
     number(console, &format!("[{name}] "), " loops")
 }
 
+/// Where a board may have more cores than are meant.
+fn on_core_0(vm: Vm) -> Vm {
+    vm.affinity(&[0])
+}
+
 /// A VM that computes for 480 ms: whole rounds of turns of 10 ms for up to 8 VMs.
 fn busy(name: &str) -> Vm {
     busy_for(480, name)
@@ -151,18 +159,18 @@ fn are_equal(shares: &[u64], tolerance: u64) -> Result<()> {
 /// What VMs that never wait have done in the same time, on one core.
 fn on_one_core() -> Result<()> {
     let names = names(6);
-    let vms: Vec<Vm> = names.iter().map(|name| busy(name)).collect();
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "")?;
+    let vms: Vec<Vm> = names.iter().map(|name| busy(name)).map(on_core_0).collect();
+    let console = run_on(&counting(1), &bundle(&vms)?, "")?;
     are_equal(&names.iter().map(|name| loops(&console, name)).collect::<Result<Vec<_>>>()?, 10)
 }
 
 /// What time VMs that never wait have had on several cores, as the hypervisor counts it.
 ///
 /// They go on long enough that one turn more or less, and when each was created, is little of what they get.
-fn on_several_cores(smp: u8, count: usize, tolerance: u64) -> Result<()> {
+fn on_several_cores(cores: &[u8], count: usize, tolerance: u64) -> Result<()> {
     let names = names(count);
-    let vms: Vec<Vm> = names.iter().map(|name| busy_for(1_920, name)).collect();
-    let console = run_on(&counting(Machine::Virt, smp), &bundle(&vms)?, "loglevel=info")?;
+    let vms: Vec<Vm> = names.iter().map(|name| busy_for(1_920, name).affinity(cores)).collect();
+    let console = run_on(&counting(u8::try_from(cores.len())?), &bundle(&vms)?, "loglevel=info")?;
     let time =
         |name: &String| number(&console, &format!("[tinyvmm info] vm '{name}' ended"), " ticks on a core");
     are_equal(&names.iter().map(time).collect::<Result<Vec<_>>>()?, tolerance)
@@ -172,16 +180,16 @@ fn on_several_cores(smp: u8, count: usize, tolerance: u64) -> Result<()> {
 fn broken_off() -> Result<()> {
     let names = names(2);
     let script = "import time\nfor _ in range(31): time.sleep_ms(15)";
-    let vms = [busy(&names[0]), busy(&names[1]), Vm::python("high", script).priority(9)];
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "")?;
+    let vms = [busy(&names[0]), busy(&names[1]), Vm::python("high", script).priority(9)].map(on_core_0);
+    let console = run_on(&counting(1), &bundle(&vms)?, "")?;
     are_equal(&[loops(&console, &names[0])?, loops(&console, &names[1])?], 10)
 }
 
 /// A VM with three busy vCPUs gets three turns for one of a VM with one.
 fn several_vcpus() -> Result<()> {
     let console = run_on(
-        &counting(Machine::Virt, 1),
-        &bundle(&[busy("one"), busy("three").vcpus(3)])?,
+        &counting(1),
+        &bundle(&[busy("one"), busy("three").vcpus(3)].map(on_core_0))?,
         "loglevel=info",
     )?;
     let time =
@@ -192,8 +200,8 @@ fn several_vcpus() -> Result<()> {
 /// A lower one gets nothing while one above it computes, and everything afterwards.
 fn lower_waits() -> Result<()> {
     let console = run_on(
-        &counting(Machine::Virt, 1),
-        &bundle(&[busy("low").priority(1), busy("high").priority(2)])?,
+        &counting(1),
+        &bundle(&[busy("low").priority(1), busy("high").priority(2)].map(on_core_0))?,
         "",
     )?;
     let (low, high) = (loops(&console, "low")?, loops(&console, "high")?);
@@ -206,10 +214,11 @@ fn lower_waits() -> Result<()> {
 const LATEST: u64 = 20_000;
 
 /// One VM waits for its timer while 16 of lower priority compute.
-fn latency(machine: Machine) -> Result<()> {
+fn latency() -> Result<()> {
     let mut vms: Vec<Vm> = names(16).iter().map(|name| busy(name)).collect();
     vms.push(Vm::new("high", "latency.elf").priority(200));
-    let console = run_on(&counting(machine, 1), &bundle(&vms)?, "")?;
+    let vms: Vec<Vm> = vms.into_iter().map(on_core_0).collect();
+    let console = run_on(&counting(1), &bundle(&vms)?, "")?;
     let per_tick = 1_000_000_000 / number(&console, "[high] ", " Hz")?;
     let instructions = number(&console, "[high] at most", " ticks")? * per_tick;
     ensure!(instructions <= LATEST, "{instructions} instructions after the timer was due");
@@ -219,10 +228,10 @@ fn latency(machine: Machine) -> Result<()> {
 /// On four cores each of which has four busy VMs: at once, and not after their turns of 10 ms.
 ///
 /// The emulator lets the cores go one after the other, up to some milliseconds each: no more can be told here.
-fn latency_on_four_cores(machine: Machine) -> Result<()> {
+fn latency_on_four_cores() -> Result<()> {
     let mut vms: Vec<Vm> = names(16).iter().map(|name| busy(name)).collect();
     vms.push(Vm::new("high", "latency.elf").priority(200));
-    let console = run_on(&counting(machine, 4), &bundle(&vms)?, "")?;
+    let console = run_on(&counting(4), &bundle(&vms)?, "")?;
     let (latest, second) =
         (number(&console, "[high] at most", " ticks")?, number(&console, "[high] ", " Hz")?);
     ensure!(latest < second / 100, "{latest} ticks after the timer was due");
@@ -232,7 +241,7 @@ fn latency_on_four_cores(machine: Machine) -> Result<()> {
 /// The VMs of `images/demo.toml`, with each number of cores.
 fn demonstration(smp: u8) -> Result<()> {
     let draft = xtask::bundle::Draft::manifest(&root().join("images/demo.toml"))?;
-    let console = run_on(&Board { smp, ..Board::default() }, &draft.pack(&products()?)?, "")?;
+    let console = run_on(&board(smp), &draft.pack(&products()?)?, "")?;
     console.lacks("left out")?.shows("[vm2] 0 + 2 + 4 + 6 + 8 = 20\n")?.ends_with(0).map(drop)
 }
 
@@ -240,7 +249,7 @@ fn demonstration(smp: u8) -> Result<()> {
 fn left_out() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let tree = directory.path().join("board.dtb");
-    let mut dump = Board { smp: 4, ..Board::default() };
+    let mut dump = Board::of(Machine::Virt, 4);
     dump.extra = vec!["-machine".into(), format!("dumpdtb={}", tree.display()).into()];
     let empty = bundle(&[])?;
     ensure!(command(&dump, &empty, "")?.0.output()?.status.success(), "QEMU does not dump its device tree");

@@ -24,19 +24,12 @@ pub(super) fn write(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
 #[inline(never)]
 pub(super) fn read(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
     let mut rest = vm.memory.check(address, len)?;
-    let mut buffer = [0; CHUNK];
-    let mut total = 0;
-    while !rest.is_empty() {
-        let wanted = usize::try_from(rest.len()).unwrap_or(CHUNK).min(CHUNK);
-        let count = vm.console.read(&mut buffer[..wanted]);
-        vm.memory.write(rest, &buffer[..count]);
-        total += count as u64;
+    let count = vm.console.read(|piece| {
+        let count = vm.memory.write(rest, piece);
         rest = rest.skip(count as u64);
-        if count < wanted {
-            break;
-        }
-    }
-    Ok(total)
+        count
+    });
+    Ok(count as u64)
 }
 
 /// POLL.

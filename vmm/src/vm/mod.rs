@@ -387,10 +387,10 @@ impl VmConsole {
         Some(self.first_output.load(Ordering::Relaxed)).filter(|ticks| *ticks != 0)
     }
 
-    /// Reads input that waits. Returns the bytes read.
-    pub fn read(&self, buffer: &mut [u8]) -> usize {
+    /// Shows input that waits to `take`, which says how much of it it has taken. Returns how much that was in all.
+    pub fn read(&self, take: impl FnMut(&[u8]) -> usize) -> usize {
         let mut input = self.input.lock();
-        let count = input.read(buffer);
+        let count = input.read(take);
         self.publish(&input);
         let has_room = count > 0 && input.has_much_room();
         drop(input);
@@ -403,12 +403,8 @@ impl VmConsole {
     /// Moves input that waits to a UART, as far as that has room.
     pub fn feed(&self, uart: &mut Pl011) {
         let mut input = self.input.lock();
-        let mut byte = [0];
-        let mut moved = false;
-        while uart.has_room() && input.read(&mut byte) == 1 {
-            moved |= uart.push(byte[0]);
-        }
-        let has_room = moved && input.has_much_room();
+        let moved = input.read(|piece| piece.iter().take_while(|byte| uart.push(**byte)).count());
+        let has_room = moved > 0 && input.has_much_room();
         drop(input);
         if has_room {
             ask_for_input();
@@ -430,7 +426,7 @@ impl VmConsole {
     /// Takes input. What there is no room for is lost.
     pub fn push(&self, bytes: &[u8]) {
         let mut input = self.input.lock();
-        bytes.iter().for_each(|byte| input.push(*byte));
+        input.push(bytes);
         self.publish(&input);
     }
 

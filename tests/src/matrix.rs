@@ -1,0 +1,64 @@
+//! The board of tests that say nothing of it: QEMU's own, and once more a Raspberry Pi 4.
+//!
+//! A test finds its board by the thread that it runs on.
+
+use std::cell::Cell;
+
+use libtest_mimic::Trial;
+use xtask::qemu::{Board, Machine};
+
+use crate::boot;
+
+thread_local! {
+    static MACHINE: Cell<Machine> = const { Cell::new(Machine::Virt) };
+}
+
+/// The machine that tests here and now are for.
+pub(crate) fn machine() -> Machine {
+    MACHINE.get()
+}
+
+/// Does something for this machine.
+pub(crate) fn on<T>(machine: Machine, act: impl FnOnce() -> T) -> T {
+    let before = MACHINE.replace(machine);
+    let result = act();
+    MACHINE.set(before);
+    result
+}
+
+/// The board, with so many cores if it is one that can have more or fewer.
+///
+/// The four of a Raspberry Pi take turns in one thread: where the developer's machine has much else to do, one with a
+/// thread to itself may come up too late. Its time is counted in instructions, but passes while all of them wait.
+pub(crate) fn board(smp: u8) -> Board {
+    let extra: &[&str] = if machine() == Machine::Raspi4b { &["-icount", "shift=0"] } else { &[] };
+    Board { extra: extra.iter().map(Into::into).collect(), ..Board::of(machine(), smp) }
+}
+
+/// The board with its time counted in instructions.
+pub(crate) fn counting(smp: u8) -> Board {
+    boot::counting(machine(), smp)
+}
+
+/// What a test is called on the machine: on all but QEMU's own, that comes first.
+pub(crate) fn name(test: &str) -> String {
+    match machine() {
+        Machine::Virt => test.to_owned(),
+        machine => format!("{}::{test}", machine.name()),
+    }
+}
+
+/// How the names of tests begin that a Raspberry Pi 4 cannot show, each with the reason.
+const NOT_ON_A_PI: &[(&str, &str)] = &[
+    ("cores::", "the number of cores cannot be changed"),
+    ("features::time_of_day", "there is no clock of the time of day"),
+];
+
+/// These tests on a Raspberry Pi 4.
+pub(crate) fn on_a_pi(tests: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
+    let mut tests = on(Machine::Raspi4b, tests);
+    let prefix = format!("{}::", Machine::Raspi4b.name());
+    let left_out = |name: &str| NOT_ON_A_PI.iter().any(|(start, _)| name.starts_with(start));
+    tests.retain(|test| test.name().strip_prefix(&prefix).is_some_and(|name| !left_out(name)));
+    tests
+}
