@@ -30,11 +30,12 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Functions and constants of the stub: what is defined at the start of a line, but for classes.
+/// What the stub defines at the start of a line, but for the kinds of tuples that functions return.
 fn stub_names() -> Result<BTreeSet<String>> {
     let text = fs::read_to_string(root().join("micropython-port/hv.pyi")).context("no stub")?;
     let name = |line: &str| {
-        let line = line.strip_prefix("def ").unwrap_or(line);
+        let class = line.strip_prefix("class ").filter(|class| !class.contains("(NamedTuple)"));
+        let line = line.strip_prefix("def ").or(class).unwrap_or(line);
         let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
         let is_name = matches!(line[end..].chars().next(), Some('(' | ':'));
         (is_name && end > 0).then(|| line[..end].to_owned())

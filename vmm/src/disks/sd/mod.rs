@@ -115,10 +115,12 @@ impl<H: Host> SdCard<H> {
         address.map(|address| command.with(address)).ok_or(Error::Failed)
     }
 
-    /// After a transfer that has failed: has the card stop it, if it has begun. Whether it had is in the answer.
-    fn stop<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        if matches!(result, Err(Error::Failed)) {
+    /// After a transfer that has failed: has the card stop it, if it has begun, and sees whether the card is there still.
+    fn stop(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if result == Err(Error::Failed) {
+            // A card that has ended the transfer by itself does not answer.
             let _ = self.host.command(Command::STOP);
+            self.host.command(Command::SEND_STATUS.with(self.address))?;
         }
         result
     }
