@@ -15,7 +15,7 @@ pub use host::{Command, Host, HostError, Response};
 pub use sdhci::Sdhci;
 
 use super::{BlockDevice, Error};
-use card::{CardSize, Csd};
+use card::Csd;
 use core::fmt;
 use tinyvmm_abi::disks::SECTOR_SIZE;
 
@@ -85,7 +85,7 @@ impl<H: Host> SdCard<H> {
         host.command(Command::ALL_SEND_CID)?;
         let address = card::address(host.command(Command::SEND_ADDRESS)?[0]);
         let csd = Csd::new(host.command(Command::SEND_CSD.with(address))?);
-        let CardSize(sectors) = csd.size().ok_or(CardError::Unknown)?;
+        let sectors = csd.sectors().ok_or(CardError::Unknown)?;
         let is_read_only = csd.is_write_protected();
         let mut card = Self { host, address, sectors, by_sector, is_read_only };
         card.select().map_err(|_| CardError::Broken)?;
