@@ -63,7 +63,7 @@ fn sysinfo() -> Result<()> {
         "      uptime  ",
         "       exits  ",
         "    terminal  24 rows, 80 columns",
-        "  hypervisor  ABI 1.1",
+        "  hypervisor  ABI 1.2",
         "      Python  3.4.0; MicroPython v1.25.0",
     ]) {
         ensure!(row.starts_with(text), "{row:?} instead of {text:?}");

@@ -114,12 +114,6 @@ impl Device {
         Ok(Self { name, sectors, is_read_only, parts, complained: AtomicU64::new(0) })
     }
 
-    /// What the manifest calls it.
-    #[must_use]
-    pub fn name(&self) -> DeviceName {
-        self.name
-    }
-
     /// Uses the driver and as much of the buffer as `sectors` take, unless the device was given up.
     fn request(
         &self,
@@ -167,12 +161,6 @@ impl Extent {
     #[must_use]
     pub fn sectors(self) -> u64 {
         self.count
-    }
-
-    /// Size in bytes.
-    #[must_use]
-    pub fn size(self) -> u64 {
-        self.count * SECTOR_SIZE
     }
 }
 

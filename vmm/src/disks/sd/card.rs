@@ -14,10 +14,6 @@ pub(super) fn check_status(status: u32) -> Result<(), Error> {
     if status & ERRORS == 0 { Ok(()) } else { Err(Error::Failed) }
 }
 
-/// A size in sectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CardSize(pub(super) u64);
-
 /// The card-specific data (5.3).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Csd(u128);
@@ -33,15 +29,15 @@ impl Csd {
         u64::try_from(self.0 >> low & ((1 << count) - 1)).unwrap_or(u64::MAX)
     }
 
-    /// The size of an SD (5.3.2) or an SDHC or SDXC card (5.3.3).
-    pub(super) fn size(self) -> Option<CardSize> {
+    /// The sectors of an SD (5.3.2) or an SDHC or SDXC card (5.3.3).
+    pub(super) fn sectors(self) -> Option<u64> {
         match self.bits(126, 2) {
             0 => {
                 let (blocks, block) = ((self.bits(62, 12) + 1) << (self.bits(47, 3) + 2), self.bits(80, 4));
                 // Blocks of 512 to 2048 bytes.
-                (9..=11).contains(&block).then(|| CardSize(blocks << (block - 9)))
+                (9..=11).contains(&block).then(|| blocks << (block - 9))
             }
-            1 => Some(CardSize((self.bits(48, 22) + 1) << 10)),
+            1 => Some((self.bits(48, 22) + 1) << 10),
             _ => None,
         }
     }

@@ -15,7 +15,7 @@ pub use host::{Command, Host, HostError, Response};
 pub use sdhci::Sdhci;
 
 use super::{BlockDevice, Error};
-use card::{CardSize, Csd};
+use card::Csd;
 use core::fmt;
 use tinyvmm_abi::disks::SECTOR_SIZE;
 
@@ -85,7 +85,7 @@ impl<H: Host> SdCard<H> {
         host.command(Command::ALL_SEND_CID)?;
         let address = card::address(host.command(Command::SEND_ADDRESS)?[0]);
         let csd = Csd::new(host.command(Command::SEND_CSD.with(address))?);
-        let CardSize(sectors) = csd.size().ok_or(CardError::Unknown)?;
+        let sectors = csd.sectors().ok_or(CardError::Unknown)?;
         let is_read_only = csd.is_write_protected();
         let mut card = Self { host, address, sectors, by_sector, is_read_only };
         card.select().map_err(|_| CardError::Broken)?;
@@ -115,10 +115,12 @@ impl<H: Host> SdCard<H> {
         address.map(|address| command.with(address)).ok_or(Error::Failed)
     }
 
-    /// After a transfer that has failed: has the card stop it, if it has begun. Whether it had is in the answer.
-    fn stop<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        if matches!(result, Err(Error::Failed)) {
+    /// After a transfer that has failed: has the card stop it, if it has begun, and sees whether the card is there still.
+    fn stop(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if result == Err(Error::Failed) {
+            // A card that has ended the transfer by itself does not answer.
             let _ = self.host.command(Command::STOP);
+            self.host.command(Command::SEND_STATUS.with(self.address))?;
         }
         result
     }

@@ -15,6 +15,8 @@ struct Fake {
     failure: Option<HostError>,
     /// Status after a write.
     status: u32,
+    /// From now on it does not answer.
+    is_gone: bool,
     seen: Vec<(u8, u32)>,
     has_four_lines: bool,
 }
@@ -38,7 +40,8 @@ impl Fake {
     fn new(large: bool, csd: u128, bytes: usize) -> Self {
         let contents = vec![0; bytes];
         let (start_delay, failure, status, seen) = (3, None, 0, Vec::new());
-        Self { large, csd, contents, start_delay, failure, status, seen, has_four_lines: false }
+        let (is_gone, has_four_lines) = (false, false);
+        Self { large, csd, contents, start_delay, failure, status, is_gone, seen, has_four_lines }
     }
 
     fn at(&mut self, command: Command, length: usize) -> Result<&mut [u8], HostError> {
@@ -66,6 +69,7 @@ impl Host for Fake {
             }
             3 => Ok([ADDRESS | 0x500, 0, 0, 0]),
             9 => Ok(csd),
+            12 | 13 if self.is_gone => Err(HostError::Silent),
             13 => Ok([self.status, 0, 0, 0]),
             _ => Ok(EMPTY),
         }
@@ -174,6 +178,8 @@ fn a_transfer_that_fails_is_stopped() {
     assert_eq!(stops(&card), 1, "nobody is there to be stopped");
     card.host.status = 1 << 21;
     assert_eq!(card.write(0, &[0; 512]), Err(Error::Failed), "the card could not correct an error");
+    (card.host.failure, card.host.is_gone) = (Some(HostError::Failed), true);
+    assert_eq!(card.read(0, &mut [0; 512]), Err(Error::Gone), "it was taken out meanwhile");
 }
 
 #[test]
