@@ -2,6 +2,7 @@
 //! root pointers of the garbage collector, the version.
 
 use anyhow::{Context, Result};
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -67,8 +68,10 @@ fn registered(program: &Program, mode: &str, script: &str, header: &str) -> Resu
 /// Makes the header of the interned strings.
 fn strings(program: &Program) -> Result<()> {
     let core = read(&program.upstream.path("py/qstrdefs.h"))?;
+    let port = read(&PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("src/qstrdefsport.h"))?;
     let collected = read(&collect(program, "qstr")?)?;
-    let preprocessed = preprocess_definitions(program, &format!("{core}\n{collected}"))?;
+    // The first definition of a name counts.
+    let preprocessed = preprocess_definitions(program, &format!("{core}\n{port}\n{collected}"))?;
     let path = program.path("genhdr/qstrdefs.preprocessed.h");
     write(&path, &preprocessed)?;
     let text = output_of(program.upstream.script("py/makeqstrdata.py").arg(path))?;

@@ -127,8 +127,8 @@ fn prompt_after_recursion() -> Result<()> {
         "x = {}; x[1] = x; y = {}; y[1] = y; x == y",
         "exec('x = ()\\nfor _ in range(9999): x = (x,)'); hash(x)",
         "exec('class A: pass\\nA.__call__ = A()'); A()()",
-        "exec('x = ' + '[' * 2999 + ']' * 2999)",
-        "exec('x = ' + 'lambda: ' * 2999 + '1')",
+        "exec('x = ' + '[' * 9999 + ']' * 9999)",
+        "exec('x = 1\\ny = ' + '-' * 9999 + 'x')",
     ] {
         answers(&mut dialogue, line, too_deep)?;
     }

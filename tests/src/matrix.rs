@@ -54,11 +54,32 @@ const NOT_ON_A_PI: &[(&str, &str)] = &[
     ("features::time_of_day", "there is no clock of the time of day"),
 ];
 
+/// How the names of those begin that run there each time: what depends on cores, interrupts and memory. The others are
+/// for `--long`.
+const ALWAYS_ON_A_PI: &[&str] = &[
+    "contained::",
+    "fairness::equals_on_1_core",
+    "fairness::turns",
+    "features::threads",
+    "files::have",
+    "hv::",
+    "isolation::",
+    "latency::",
+    "lifecycle::",
+    "monitor::",
+    "native::program",
+    "scale::64",
+];
+
 /// These tests on a Raspberry Pi 4.
 pub(crate) fn on_a_pi(tests: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
-    let mut tests = on(Machine::Raspi4b, tests);
     let prefix = format!("{}::", Machine::Raspi4b.name());
-    let left_out = |name: &str| NOT_ON_A_PI.iter().any(|(start, _)| name.starts_with(start));
-    tests.retain(|test| test.name().strip_prefix(&prefix).is_some_and(|name| !left_out(name)));
-    tests
+    let on_a_pi = |test: Trial| {
+        let name = test.name().strip_prefix(&prefix)?;
+        let always = ALWAYS_ON_A_PI.iter().any(|start| name.starts_with(start));
+        let possible = !NOT_ON_A_PI.iter().any(|(start, _)| name.starts_with(start));
+        let long = !always || test.has_ignored_flag();
+        possible.then(|| test.with_ignored_flag(long))
+    };
+    on(Machine::Raspi4b, tests).into_iter().filter_map(on_a_pi).collect()
 }
