@@ -14,12 +14,12 @@ use crate::platform::{Core, MAX_CORES, Psci, Start};
 use core::{
     arch::{asm, global_asm},
     mem::offset_of,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
 };
 use smccc::{Hvc, Smc, psci};
 
 /// How long a core may take to come up, in milliseconds.
-const PATIENCE_MS: u64 = 100;
+const PATIENCE_MS: u64 = 1000;
 
 /// What a core needs before it has a stack.
 #[repr(C, align(64))]
@@ -27,7 +27,7 @@ const PATIENCE_MS: u64 = 100;
 struct Record {
     affinity: u64,
     stack: u64,
-    index: u64,
+    slot: u64,
     registers: El2Registers,
 }
 
@@ -35,12 +35,20 @@ struct Record {
 const NOBODY: u64 = u64::MAX;
 
 static mut RECORDS: [Record; MAX_CORES] =
-    [Record { affinity: NOBODY, stack: 0, index: 0, registers: El2Registers::OFF }; MAX_CORES];
+    [Record { affinity: NOBODY, stack: 0, slot: 0, registers: El2Registers::OFF }; MAX_CORES];
 
 #[unsafe(link_section = ".noinit.stack")]
 static mut STACKS: [GuardedStack<STACK_SIZE>; MAX_CORES - 1] = [const { GuardedStack::EMPTY }; MAX_CORES - 1];
 
-static ONLINE: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
+/// What has become of a core that was asked to come up. It and the boot core agree on that by one exchange, for it may
+/// come when nobody waits for it any more: its record and its stack are never another core's.
+static STATES: [AtomicU8; MAX_CORES] = [const { AtomicU8::new(ASKED) }; MAX_CORES];
+const ASKED: u8 = 0;
+const ONLINE: u8 = 1;
+const LEFT_OUT: u8 = 2;
+
+/// Which core it is to be.
+static INDICES: [AtomicUsize; MAX_CORES] = [const { AtomicUsize::new(0) }; MAX_CORES];
 
 global_asm!(
     r#"
@@ -67,7 +75,7 @@ secondary_entry:
 
 2:  ldr     x3, [x1, #{stack}]
     mov     sp, x3
-    ldr     x0, [x1, #{index}]
+    ldr     x0, [x1, #{slot}]
     ldp     x2, x3, [x1, #{registers} + {mair}]
     msr     mair_el2, x2
     msr     tcr_el2, x3
@@ -89,7 +97,7 @@ secondary_entry:
     size = const size_of::<Record>(),
     affinity = const offset_of!(Record, affinity),
     stack = const offset_of!(Record, stack),
-    index = const offset_of!(Record, index),
+    slot = const offset_of!(Record, slot),
     registers = const offset_of!(Record, registers),
     mair = const offset_of!(El2Registers, mair),
     ttbr0 = const offset_of!(El2Registers, ttbr0),
@@ -104,11 +112,20 @@ pub(super) fn stacks() -> *const GuardedStack<STACK_SIZE> {
 /// What each core does once it is up.
 static mut MAIN: fn() -> ! = || unreachable!();
 
-extern "C" fn secondary_start(index: usize) -> ! {
-    cpu::adopt(index);
-    ONLINE[index].store(true, Ordering::Release);
+extern "C" fn secondary_start(slot: usize) -> ! {
+    if !settle(slot, ONLINE) {
+        loop {
+            aarch64_cpu::asm::wfe();
+        }
+    }
+    cpu::adopt(INDICES[slot].load(Ordering::Relaxed));
     // SAFETY: written before the first core was started.
     unsafe { MAIN() }
+}
+
+/// Says what has become of a core, unless that is settled.
+fn settle(slot: usize, state: u8) -> bool {
+    STATES[slot].compare_exchange(ASKED, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
 /// Starts all cores but this one, each of which then calls `main`. Returns how many cores run, this one
@@ -119,27 +136,29 @@ pub fn start_all(cores: &[Core], psci: Option<Psci>, main: fn() -> !) -> usize {
     // SAFETY: no other core runs yet.
     unsafe { MAIN = main };
     let mut count = 1;
-    for core in cores.iter().filter(|core| core.affinity != cpu::core_id()) {
-        if count < MAX_CORES && start(core, count, psci) {
+    let others = cores.iter().filter(|core| core.affinity != cpu::core_id());
+    for (slot, core) in (1..MAX_CORES).zip(others) {
+        if start(core, slot, count, psci) {
             count += 1;
         }
     }
     count
 }
 
-fn start(core: &Core, index: usize, psci: Option<Psci>) -> bool {
+fn start(core: &Core, slot: usize, index: usize, psci: Option<Psci>) -> bool {
     unsafe extern "C" {
         static secondary_entry: u8;
     }
     let record = Record {
         affinity: core.affinity,
         // Core 1 has the first of them; a stack begins at its end.
-        stack: stacks().wrapping_add(index).addr() as u64,
-        index: index as u64,
+        stack: stacks().wrapping_add(slot).addr() as u64,
+        slot: slot as u64,
         registers: mmu::registers(),
     };
+    INDICES[slot].store(index, Ordering::Relaxed);
     // SAFETY: the slot is this core's alone; no running core looks for its affinity there.
-    unsafe { (&raw mut RECORDS).cast::<Record>().add(index).write(record) };
+    unsafe { (&raw mut RECORDS).cast::<Record>().add(slot).write(record) };
     clean_to_memory();
     let entry = (&raw const secondary_entry).addr() as u64;
     let asked = match core.start {
@@ -147,14 +166,11 @@ fn start(core: &Core, index: usize, psci: Option<Psci>) -> bool {
         Start::SpinTable(release) => release_from_spin(release, entry),
         Start::Unknown => false,
     };
-    if !asked || !comes_up(index) {
+    let is_up = asked && comes_up(slot);
+    if !is_up {
         log::error!("core {index} (affinity {:#x}) does not come up and is left out", core.affinity);
-        // SAFETY: as above. If it comes late after all, it finds no record and sleeps.
-        unsafe { (*(&raw mut RECORDS).cast::<Record>().add(index)).affinity = NOBODY };
-        clean_to_memory();
-        return false;
     }
-    true
+    is_up
 }
 
 fn psci_cpu_on(affinity: u64, entry: u64, psci: Option<Psci>) -> bool {
@@ -179,17 +195,15 @@ fn release_from_spin(release: u64, entry: u64) -> bool {
     true
 }
 
-fn comes_up(index: usize) -> bool {
+/// Waits for a core. One that comes later sleeps.
+fn comes_up(slot: usize) -> bool {
     let deadline = timer::now() + timer::frequency() * PATIENCE_MS / 1000;
-    while timer::now() < deadline {
-        if ONLINE[index].load(Ordering::Acquire) {
-            return true;
-        }
+    while STATES[slot].load(Ordering::Acquire) == ASKED && timer::now() < deadline {
         // Not `spin_loop`, an `ISB`: an emulator that runs one core at a time goes on to the next at a `YIELD`.
         // SAFETY: a hint.
         unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
     }
-    false
+    !settle(slot, LEFT_OUT)
 }
 
 /// Cleans the records to the point of coherency, where a core without caches reads them.
