@@ -21,9 +21,25 @@ static mp_obj_t board_temperature_function(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(board_temperature_object, board_temperature_function);
 
+// poweroff(): ends all VMs and switches the machine off.
+static mp_obj_t board_poweroff_function(void) {
+    hv_checked(hv_call(HV_BOARD_POWER, 0, 0, 0, 0));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(board_poweroff_object, board_poweroff_function);
+
+// reboot(): ends all VMs and starts the machine anew.
+static mp_obj_t board_reboot_function(void) {
+    hv_checked(hv_call(HV_BOARD_POWER, 1, 0, 0, 0));
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(board_reboot_object, board_reboot_function);
+
 static const mp_rom_map_elem_t board_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_board)},
     {MP_ROM_QSTR(MP_QSTR_led), MP_ROM_PTR(&board_led_object)},
+    {MP_ROM_QSTR(MP_QSTR_poweroff), MP_ROM_PTR(&board_poweroff_object)},
+    {MP_ROM_QSTR(MP_QSTR_reboot), MP_ROM_PTR(&board_reboot_object)},
     {MP_ROM_QSTR(MP_QSTR_temperature), MP_ROM_PTR(&board_temperature_object)},
 };
 static MP_DEFINE_CONST_DICT(board_globals, board_globals_table);

@@ -161,17 +161,7 @@ impl Board {
         let mut command = Command::new(PROGRAM);
         command.args(["-machine", self.machine.argument(), "-cpu", self.cpu.name()]);
         command.args(["-smp", &self.smp.to_string(), "-m", &self.memory.for_qemu()]);
-        command.args([
-            "-nic",
-            "none",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "stdio",
-            "-no-reboot",
-        ]);
+        command.args(["-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
         command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(bundle);
         if self.machine == Machine::Raspi4b {
             command.arg("-dtb").arg(raspberry_pi::device_tree()?);

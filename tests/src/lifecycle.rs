@@ -27,6 +27,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("lifecycle::memory_is_zero_after_a_restart", scrubbed),
         test("lifecycle::memory_comes_back_before_a_restart", memory_comes_back),
         test("lifecycle::other_vms_go_on", others_go_on),
+        test("lifecycle::the_machine_starts_anew", reboots),
         test("console::input_follows_the_focus", focus),
         test("console::focus_moves_on_at_the_end", focus_moves_on),
         test("console::sends_ctrl_a", sends_ctrl_a),
@@ -40,6 +41,17 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("monitor::edits_lines_and_tells_mistakes", mistakes),
         test("monitor::works_while_all_cores_are_busy", busy),
     ]
+}
+
+/// All VMs end, and are there again after the machine's next start: by a VM's call, and by a user's.
+fn reboots() -> Result<()> {
+    let script = "import hv\nprint('up')\nhv.board.reboot() if input() == 'r' else hv.board.poweroff()\nwhile True: pass";
+    let vms =
+        [Vm::python("a", script).may(&["board"]), Vm::python("b", "while True: pass").restart("always")];
+    let mut dialogue = Dialogue::start_on(&board(1), &vms, "")?;
+    dialogue.expects("[a] up\n")?.types("r\r")?.expects("[a] up\n")?.types(MONITOR)?.expects(PROMPT)?;
+    dialogue.types("reboot\r")?.expects("[a] up\n")?.types("p\r")?;
+    dialogue.ends()?.ends_with(0).map(drop)
 }
 
 /// A script that fails after it has printed this.

@@ -1,7 +1,9 @@
 //! A disk with two partitions: FAT32 with files for a boot loader, and one for the disks of guests.
 //!
-//!     0        1 MiB               1 MiB + n                       2^k
-//!     | MBR ...| 1: FAT32, active  | 2: type 0x83, all zeros       |
+//! ```text
+//! 0        1 MiB               1 MiB + n                       2^k
+//! | MBR ...| 1: FAT32, active  | 2: type 0x83, all zeros       |
+//! ```
 //!
 //! All of it is fixed by its input: times are those of the epoch of FAT, the volume's and the disk's numbers come from
 //! the files' content.

@@ -7,6 +7,9 @@
 pub const BOARD_LED: u64 = 0x90;
 /// Returns the temperature of the processor in millikelvins.
 pub const BOARD_TEMPERATURE: u64 = 0x91;
+/// Ends all VMs, and then switches the machine off if `x1` is 0, or starts it anew if it is 1. Returns 0, if the caller
+/// goes on for so long.
+pub const BOARD_POWER: u64 = 0x92;
 
-/// May use the board's devices.
+/// May use the board's devices, and switch it off.
 pub const CAPABILITY_BOARD: u32 = 1 << 3;

@@ -1,4 +1,4 @@
-//! Switching the machine off.
+//! Switching the machine off, and starting it anew.
 
 use super::power_manager;
 use crate::{console, platform::Psci};
@@ -43,6 +43,18 @@ pub fn fatal(message: fmt::Arguments<'_>) -> ! {
     off()
 }
 
+/// Starts the machine anew; where nothing does that, the core sleeps for ever.
+pub fn reboot() -> ! {
+    console::drain();
+    let _ = match PSCI.get() {
+        Some(Psci::Smc) => psci::system_reset::<Smc>(),
+        Some(Psci::Hvc) => psci::system_reset::<Hvc>(),
+        None => Ok(()),
+    };
+    power_manager::reboot();
+    sleep()
+}
+
 fn off() -> ! {
     console::drain();
     // An error leaves the core asleep below.
@@ -52,6 +64,10 @@ fn off() -> ! {
         None => Ok(()),
     };
     power_manager::off();
+    sleep()
+}
+
+fn sleep() -> ! {
     loop {
         aarch64_cpu::asm::wfi();
     }

@@ -1,4 +1,5 @@
-//! The BCM2835's power manager, also in the BCM2711: how a Raspberry Pi is switched off.
+//! The BCM2835's power manager, also in the BCM2711: how a Raspberry Pi is switched off, and
+//! started anew.
 //!
 //! There is no firmware to call. A reset by the watchdog starts the boot ROM's program anew, which halts if the
 //! boot partition that it finds in the status register is number 63. Linux' `bcm2835_wdt.c` does the same.
@@ -34,6 +35,8 @@ const CONFIGURATION: u32 = 0b11 << 4;
 const FULL_RESET: u32 = 0b10 << 4;
 /// Partition 63, in every second bit of `PM_RSTS`.
 const HALT: u32 = 0x555;
+/// Partition 0: whichever has the firmware.
+const USUAL: u32 = 0;
 /// Time enough for the writes to arrive.
 const SOON: u32 = 10;
 
@@ -50,13 +53,23 @@ pub unsafe fn init(registers: &Range<u64>) {
 
 /// Switches the machine off, if there is a power manager. It takes a moment.
 pub(super) fn off() {
+    reset(HALT);
+}
+
+/// Starts the machine anew, if there is a power manager. It takes a moment.
+pub(super) fn reboot() {
+    reset(USUAL);
+}
+
+/// Resets the machine, whose boot program then looks for this partition.
+fn reset(partition: u32) {
     let address = REGISTERS.load(Ordering::Relaxed);
     if address == 0 {
         return;
     }
     // SAFETY: `init`'s caller has promised it.
     let watchdog: &Watchdog = unsafe { &*core::ptr::with_exposed_provenance(address) };
-    watchdog.status.set(PASSWORD | watchdog.status.get() | HALT);
+    watchdog.status.set(PASSWORD | watchdog.status.get() & !HALT | partition);
     watchdog.time.set(PASSWORD | SOON);
     watchdog.control.set(PASSWORD | watchdog.control.get() & !CONFIGURATION | FULL_RESET);
 }

@@ -3,11 +3,11 @@
 use super::{Errno, vms::require};
 use crate::{
     raspberry_pi::{self, NoDevice},
-    vm::Vm,
+    vm::{Vm, fleet},
 };
 use tinyvmm_abi::{
     EINVAL, ENODEV, ENOSYS,
-    board::{BOARD_LED, BOARD_TEMPERATURE, CAPABILITY_BOARD},
+    board::{BOARD_LED, BOARD_POWER, BOARD_TEMPERATURE, CAPABILITY_BOARD},
 };
 
 impl From<NoDevice> for Errno {
@@ -21,18 +21,21 @@ impl From<NoDevice> for Errno {
 pub(super) fn call(vm: &Vm, number: u64, argument: u64) -> Result<u64, Errno> {
     require(vm, Some(CAPABILITY_BOARD))?;
     match number {
-        BOARD_LED => light(argument),
+        BOARD_LED => raspberry_pi::light(switch(argument)?).map(|()| 0).map_err(Errno::from),
+        BOARD_POWER => {
+            fleet::leave(switch(argument)?);
+            Ok(0)
+        }
         BOARD_TEMPERATURE => Ok(raspberry_pi::temperature()?.into()),
         _ => Err(Errno(ENOSYS)),
     }
 }
 
-fn light(argument: u64) -> Result<u64, Errno> {
-    let on = match argument {
-        0 => false,
-        1 => true,
-        _ => return Err(Errno(EINVAL)),
-    };
-    raspberry_pi::light(on)?;
-    Ok(0)
+/// An argument that is one of two.
+fn switch(argument: u64) -> Result<bool, Errno> {
+    match argument {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Errno(EINVAL)),
+    }
 }

@@ -65,7 +65,7 @@ pub fn call(vm: &Vm, registers: &mut GuestRegisters) -> Flow {
         abi::vms::VM_INFO..=abi::vms::LOG_READ => vms::call(vm, number, [a1, a2, a3, a4]),
         abi::vms::SEND => messages::send(vm, a1, a2, a3),
         abi::vms::RECEIVE => messages::receive(vm, a1, a2),
-        abi::board::BOARD_LED..=abi::board::BOARD_TEMPERATURE => board::call(vm, number, a1),
+        abi::board::BOARD_LED..=abi::board::BOARD_POWER => board::call(vm, number, a1),
         _ => Err(Errno(abi::ENOSYS)),
     };
     registers.x[0] = result.unwrap_or_else(|Errno(number)| number.wrapping_neg().cast_unsigned());
@@ -230,12 +230,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_board_without_devices_says_so() {
-        use abi::board::{BOARD_LED, BOARD_TEMPERATURE, CAPABILITY_BOARD};
+        use abi::board::{BOARD_LED, BOARD_POWER, BOARD_TEMPERATURE, CAPABILITY_BOARD};
         let allowed = vm_with(CAPABILITY_BOARD);
         for (call, result) in [
             ([BOARD_LED, 1], -abi::ENODEV),
             ([BOARD_LED, 2], -abi::EINVAL),
             ([BOARD_TEMPERATURE, 0], -abi::ENODEV),
+            ([BOARD_POWER, 2], -abi::EINVAL),
         ] {
             assert_eq!(call_with(&vm(), &call), -abi::EPERM);
             assert_eq!(call_with(&allowed, &call), result);

@@ -11,6 +11,8 @@ resume N or NAME  lets it run again
 kill N or NAME    ends a VM with exit code 137
 restart N or NAME ends a VM if it runs, and starts it anew
 receive           takes another bundle over this line, from cargo xtask push
+poweroff          ends all VMs and switches the machine off
+reboot            ends all VMs and starts the machine anew
 quit              back to the console (so does Ctrl-D)
 ";
 
@@ -27,6 +29,10 @@ pub enum Command<'a> {
     Quit,
     /// Take another bundle.
     Receive,
+    /// End all VMs and switch the machine off.
+    Off,
+    /// End all VMs and start the machine anew.
+    Reboot,
     /// Do something with one VM.
     Act(Action, Target<'a>),
 }
@@ -100,6 +106,8 @@ impl<'a> Command<'a> {
             "list" => Self::List,
             "quit" => Self::Quit,
             "receive" => Self::Receive,
+            "poweroff" => Self::Off,
+            "reboot" => Self::Reboot,
             "focus" => Self::Act(Action::Focus, target(word, words.next())?),
             "pause" => Self::Act(Action::Pause, target(word, words.next())?),
             "resume" => Self::Act(Action::Resume, target(word, words.next())?),
@@ -133,6 +141,8 @@ mod tests {
             ("list", Command::List),
             ("quit", Command::Quit),
             ("receive", Command::Receive),
+            ("poweroff", Command::Off),
+            ("reboot", Command::Reboot),
             ("focus 2", Command::Act(Action::Focus, Target::Number(2))),
             ("  pause   12 ", Command::Act(Action::Pause, Target::Number(12))),
             ("resume py", Command::Act(Action::Resume, Target::Name("py"))),

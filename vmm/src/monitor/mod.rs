@@ -37,6 +37,8 @@ mod execute {
             Ok(Command::Quit) => return Next::Leave,
             Ok(Command::Receive) if receiving::open() => return Next::Receive,
             Ok(Command::Receive) => {}
+            Ok(Command::Off) => fleet::leave(false),
+            Ok(Command::Reboot) => fleet::leave(true),
             Ok(Command::Act(action, target)) => act(action, target),
             Err(mistake) => write_own(format_args!("{mistake}\n")),
         }

@@ -32,6 +32,9 @@ pub fn info(_id: VmId) -> Option<VmInfo> {
     None
 }
 
+/// Nothing: there is no machine.
+pub fn leave(_reboot: bool) {}
+
 /// Refuses.
 ///
 /// # Errors

@@ -42,8 +42,18 @@ struct Fleet {
     command: Option<Line>,
     /// What the members are built from.
     deployment: Deployment,
-    /// Those that follow when all of the members have ended.
-    next: Option<Generation>,
+    /// What follows when all of the members have ended.
+    next: Option<Follower>,
+}
+
+/// What follows the VMs.
+enum Follower {
+    /// Those of another bundle.
+    Vms(Generation),
+    /// Nothing: the machine is switched off.
+    Off,
+    /// The machine starts anew.
+    Reboot,
 }
 
 /// A VM's place in the fleet.
@@ -178,10 +188,30 @@ pub(super) fn tend() {
         }
         receive();
     }
+    fleet.lock().leave_if_due();
     generation::tend(fleet);
     let ready = fleet.lock().next_start(timer::now());
     if let Some((id, config)) = ready {
         start_again(id, config);
+    }
+    fleet.lock().publish_due();
+}
+
+/// Ends all VMs, after which the machine starts anew or is switched off; unless something else follows them already.
+pub fn leave(reboot: bool) {
+    let Some(fleet) = FLEET.get() else { return };
+    if fleet.lock().next.is_none() {
+        log::info!("the machine {}", if reboot { "starts anew" } else { "is switched off" });
+        end_all(fleet, if reboot { Follower::Reboot } else { Follower::Off });
+    }
+}
+
+/// Ends all VMs, so that something else can follow.
+fn end_all(fleet: &Mutex<Fleet>, next: Follower) {
+    let ending = fleet.lock().announce(next);
+    for vm in ending {
+        run::recall(&vm);
+        let_go(vm);
     }
     fleet.lock().publish_due();
 }
@@ -364,6 +394,28 @@ impl Fleet {
             log::debug!("memory after the last VM: {}", Free::now());
             let codes = self.members.iter().map(|member| member.lifecycle.exit_code());
             power::end(codes.into_iter().find(|code| *code != 0).unwrap_or(0));
+        }
+    }
+
+    /// Ends VMs, so that something else can follow. Returns those whose vCPUs have to know.
+    fn announce(&mut self, next: Follower) -> Vec<Arc<Vm>> {
+        self.next = Some(next);
+        let alive: Vec<Arc<Vm>> = self.members.iter().filter_map(|member| member.vm.clone()).collect();
+        alive.iter().for_each(|vm| vm.kill());
+        alive
+    }
+
+    /// Whether something else is to follow and can do so at once.
+    fn is_exchange_due(&self) -> bool {
+        self.next.is_some() && !self.members.iter().any(|member| member.lifecycle.is_alive())
+    }
+
+    /// Leaves the machine if that is to follow, and can.
+    fn leave_if_due(&self) {
+        match &self.next {
+            Some(Follower::Off) if self.is_exchange_due() => power::end(0),
+            Some(Follower::Reboot) if self.is_exchange_due() => power::reboot(),
+            _ => {}
         }
     }
 

@@ -3,16 +3,16 @@
 //! The new VMs are built, all or none, before anything happens to the old ones, which then are ended. With the last of
 //! them their bundle's memory goes back, and the new ones take their places.
 
-use super::{BUILDER, FLEET, Fleet, Free, Member, launch, let_go};
+use super::{BUILDER, FLEET, Fleet, Follower, Free, Member, end_all, launch};
 use crate::{
     bundle::{Bundle, manifest::Manifest},
     console::{self, Style},
     disks, logger,
     memory::heap::FRAMES,
     scheduler,
-    vm::{BuildError, Builder, Deployment, Focus, Vcpu, Vm, VmId, run},
+    vm::{BuildError, Builder, Deployment, Focus, Vcpu, VmId},
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 use spin::Mutex;
 
@@ -132,12 +132,7 @@ pub fn replace(deployment: Deployment) -> Result<(), ReplaceError> {
         return Err(ReplaceError::NoRoom { wanted, free });
     }
     let next = Generation::build(deployment).map_err(ReplaceError::Build)?;
-    let ending = fleet.lock().announce(next);
-    for vm in ending {
-        run::recall(&vm);
-        let_go(vm);
-    }
-    fleet.lock().publish_due();
+    end_all(fleet, Follower::Vms(next));
     Ok(())
 }
 
@@ -153,23 +148,11 @@ pub(super) fn tend(fleet: &Mutex<Fleet>) {
 }
 
 impl Fleet {
-    /// Ends all VMs, so that others can follow. Returns those whose vCPUs have to know.
-    fn announce(&mut self, next: Generation) -> Vec<Arc<Vm>> {
-        self.next = Some(next);
-        let alive: Vec<Arc<Vm>> = self.members.iter().filter_map(|member| member.vm.clone()).collect();
-        alive.iter().for_each(|vm| vm.kill());
-        alive
-    }
-
-    /// Whether others are to follow and can do so at once.
-    pub(super) fn is_exchange_due(&self) -> bool {
-        self.next.is_some() && !self.members.iter().any(|member| member.lifecycle.is_alive())
-    }
-
     /// Puts the next VMs into the places of those that have ended. Returns what is left of these, and the vCPUs to start.
     fn exchange(&mut self) -> Option<(Deployment, Vec<Member>, Vec<Box<Vcpu>>)> {
         let due = self.is_exchange_due();
-        let Generation { deployment, vms } = self.next.take_if(|_| due)?;
+        let next = self.next.take_if(|next| due && matches!(next, Follower::Vms(_)))?;
+        let Follower::Vms(Generation { deployment, vms }) = next else { return None };
         let Vms { members, builder, vcpus, focus } = vms;
         *BUILDER.get()?.lock() = builder;
         self.focus = focus;
