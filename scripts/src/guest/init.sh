@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # The first program of the guest: Python's /main.py with the words after "--" on the command line, else a shell. The VM
 # ends with its exit code.
+/bin/busybox mkdir -p /usr/sbin
 /bin/busybox --install -s
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=vt100 LANG=C.UTF-8
 mount -t proc proc /proc
@@ -14,6 +15,7 @@ ip link set lo up
 if [ -e /main.py ]; then
     python3 /main.py "$@"
 else
+    cd
     setsid cttyhack sh
 fi
 code=$?

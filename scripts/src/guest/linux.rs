@@ -7,6 +7,7 @@ use crate::paths::cache_dir;
 use crate::progress;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -67,8 +68,11 @@ impl Release {
         format!("{}/{INITRD}", self.name())
     }
 
+    /// Its directory; another one as soon as it would have another first program.
     fn directory(self) -> Result<PathBuf> {
-        Ok(cache_dir()?.join(self.name()))
+        let digest = Sha256::digest(ram_disk::INIT);
+        let version: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Ok(cache_dir()?.join(format!("{}-{version}", self.name())))
     }
 
     /// Makes it from the packages that the release has now. Returns its directory.

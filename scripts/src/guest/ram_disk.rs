@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The first program.
-const INIT: &str = include_str!("init.sh");
+pub(super) const INIT: &str = include_str!("init.sh");
 /// What of a distribution's files programs need to run.
 const NEEDED: [&str; 6] = [
     "usr/bin/busybox",
