@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use libtest_mimic::Trial;
 
 use crate::boot::{Vm, bundle, run, run_on};
@@ -203,8 +203,22 @@ fn pauses() -> Result<()> {
     ensure!(!silence.contains("count"), "it goes on: {silence}");
     dialogue.types("pause counter\r")?.expects("counter: it is paused\n")?;
     dialogue.types("resume counter\r")?.expects("[counter] count ")?.types("kill counter\r")?;
-    dialogue.types("resume 2\r")?.expects("2: it is stopped\n")?.types("kill py\r")?;
+    lists_until(&mut dialogue, "counter    stopped")?
+        .types("resume 2\r")?
+        .expects("2: it is stopped\n")?
+        .types("kill py\r")?;
     dialogue.ends()?.ends_with(137).map(drop)
+}
+
+/// Lists VMs until one is as expected: whoever is killed has to come off its core first.
+fn lists_until<'a>(dialogue: &'a mut Dialogue, state: &str) -> Result<&'a mut Dialogue> {
+    for _ in 0..200 {
+        dialogue.types("list\r")?;
+        if dialogue.listens(Duration::from_millis(100))?.contains(state) {
+            return Ok(dialogue);
+        }
+    }
+    bail!("{state:?} is not listed")
 }
 
 /// Also one that is paused, and one that waits.
@@ -222,7 +236,7 @@ fn restarts() -> Result<()> {
     let mut dialogue = Dialogue::start(&[repl("py"), Vm::python("counter", COUNTER)])?;
     dialogue.expects("[counter] count 9\n")?;
     monitor(&mut dialogue)?.types("restart counter\r")?.expects("[counter] count 1\n")?;
-    dialogue.types("kill counter\r")?.types("list\r")?.expects("counter    stopped")?;
+    lists_until(dialogue.types("kill counter\r")?, "counter    stopped")?;
     // One that has ended can be started, too.
     dialogue.types("restart counter\r")?.expects("[counter] count 1\n")?;
     dialogue.types("list\r")?.expects("counter    running")?.expects("4096 KiB        2\n").map(drop)
