@@ -99,6 +99,6 @@ fn killed() -> Result<()> {
     for moment in ["Booting Linux", "Brought up 1 node, 4 CPUs", "Run /init", PROMPT] {
         dialogue.expects(moment)?.types("\x01mrestart 1\rquit\r")?.expects("monitor> quit\n")?;
     }
-    dialogue.types("\x01mkill 1\rkill 2\r")?;
+    dialogue.expects("Booting Linux")?.types("\x01mkill 1\rkill 2\r")?;
     crate::scale::leaks_nothing(&dialogue.ends()?).map(drop)
 }

@@ -62,7 +62,7 @@ fn info_page() -> Result<()> {
         "argument [120, 32, 121]",
         "input false false",
         "rom Some([210, 205, 49])",
-        "version Ok(Version { major: 1, minor: 1 })",
+        "version Ok(Version { major: 1, minor: 2 })",
         "screen 33x99\n",
     ];
     console.is(&lines.join("\n"))?.ends_with(0)?;

@@ -614,7 +614,11 @@ impl Fleet {
             (Action::Focus, _) if !member.lifecycle.is_over() => self.set_focus(index),
             (Action::Pause, Some(vm)) if state != State::Paused => vm.control.set_paused(true),
             (Action::Resume, Some(vm)) if state == State::Paused => vm.control.set_paused(false),
-            (Action::Kill, Some(vm)) => vm.kill(),
+            (Action::Kill, Some(vm)) => {
+                // Also one that is about to start anew.
+                member.start_wanted = false;
+                vm.kill();
+            }
             (Action::Kill, None) if state == State::Restarting => {
                 member.lifecycle.cancel();
                 self.settle(index);
