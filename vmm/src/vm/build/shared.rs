@@ -2,7 +2,7 @@
 
 use super::Reason;
 use crate::{
-    arch::cache,
+    arch::{bulk, cache},
     bundle::{Bundle, image::Segment, manifest::VmConfig, rom::RomFs},
     files::Rom,
     memory::{
@@ -87,8 +87,13 @@ impl<'a> SharedPages<'a> {
             return Ok(blocks.clone());
         }
         let blocks = self.written(segment.size, |bytes| {
-            bytes[..segment.data.len()].copy_from_slice(segment.data);
-            cache::synchronise_instructions(bytes.as_ptr(), bytes.len());
+            let (length, pages) = (segment.data.len(), segment.size.next_multiple_of(PAGE_SIZE));
+            let code = &mut bytes[..length];
+            // SAFETY: both are so long, and the block is new.
+            unsafe { bulk::copy(segment.data.as_ptr(), code.as_mut_ptr(), length) };
+            // All that the guest can execute; the other pages go back.
+            let pages = usize::try_from(pages).unwrap_or(bytes.len()).min(bytes.len());
+            cache::synchronise_instructions(bytes.as_ptr(), pages);
         })?;
         self.code.push((image, segment.address, blocks.clone()));
         Ok(blocks)
