@@ -18,6 +18,7 @@
 //! restart = "never"           # optional: never, on-failure or always
 //! storage = "1MiB"            # optional: room for the files that it writes
 //! disk = "sd:2"               # optional: a block device or a partition of one, or an array of them
+//! network = "vms"             # optional, virt: whom its network card reaches: vms, or uplink for the world as well
 //! autostart = true            # optional: whether it starts by itself
 //! capabilities = ["log"]      # optional: what it may do besides: board, control, log, messages
 //! [vm.files]                  # optional
@@ -78,6 +79,7 @@ const VM_KEYS: &[&str] = &[
     "restart",
     "storage",
     "disk",
+    "network",
     "autostart",
     "capabilities",
     "files",
@@ -125,6 +127,8 @@ pub struct VmConfig {
     pub storage: u64,
     /// The disks that it has, none of which another VM has.
     pub disks: Vec<DiskName>,
+    /// Whom its network card reaches, if it has one.
+    pub network: Option<Network>,
     /// Whether it starts by itself.
     pub autostart: bool,
     /// What it may do besides.
@@ -213,6 +217,24 @@ pub struct Affinity {
     pub position: Position,
 }
 
+/// The network card of a VM, and where the manifest gives it one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Whom it reaches.
+    pub reach: Reach,
+    /// Where the manifest says it.
+    pub position: Position,
+}
+
+/// Whom a VM reaches by its network card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The other VMs that have one.
+    Vms,
+    /// These, and whoever is on the network of the board.
+    Uplink,
+}
+
 /// What a VM may do to others or see of them: bits of [`abi::vms`], `CAPABILITY_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(pub u32);
@@ -298,6 +320,7 @@ impl VmConfig {
                 .get("storage")
                 .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
             disks: table.get("disk").map_or(Ok(Vec::new()), |value| disk::disks(&value))?,
+            network: only_on(Machine::Virt, "network")?.map(|value| network(&value)).transpose()?,
             autostart: table.get("autostart").map_or(Ok(true), |value| value.boolean())?,
             capabilities: table
                 .get("capabilities")
@@ -464,6 +487,15 @@ fn restart(value: &Value<'_>) -> Result<Restart, ManifestError> {
         "always" => Ok(Restart::Always),
         _ => Err(value.error(Problem::Restart)),
     }
+}
+
+fn network(value: &Value<'_>) -> Result<Network, ManifestError> {
+    let reach = match value.string()? {
+        "vms" => Reach::Vms,
+        "uplink" => Reach::Uplink,
+        _ => return Err(value.error(Problem::Network)),
+    };
+    Ok(Network { reach, position: value.position() })
 }
 
 fn capabilities(value: &Value<'_>) -> Result<Capabilities, ManifestError> {
