@@ -29,5 +29,7 @@ pub mod provision;
 pub mod random;
 pub mod raspberry_pi;
 pub mod scheduler;
+#[cfg(target_os = "none")]
+pub mod virtio_bus;
 pub mod vm;
 mod word;

@@ -2,9 +2,13 @@
 
 mod learned;
 mod mac;
+mod plan;
 mod switch;
+#[cfg(target_os = "none")]
+pub mod uplink;
 
 pub use mac::{Mac, VmAddresses};
+pub use plan::{NoUplink, Plan};
 pub use switch::{Dropped, Port, Switch, Way};
 
 pub use crate::bundle::manifest::Reach;
