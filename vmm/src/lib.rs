@@ -23,6 +23,7 @@ pub mod hypercall;
 pub mod logger;
 pub mod memory;
 pub mod monitor;
+pub mod pages;
 pub mod platform;
 pub mod provision;
 pub mod random;
