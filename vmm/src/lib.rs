@@ -24,6 +24,7 @@ pub mod logger;
 pub mod memory;
 pub mod monitor;
 pub mod network;
+pub mod pages;
 pub mod platform;
 pub mod provision;
 pub mod random;

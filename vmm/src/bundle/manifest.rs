@@ -16,8 +16,10 @@
 //! priority = 8                # optional, 0 to 255: higher runs first
 //! affinity = [0, 1]           # optional: the cores it may run on
 //! restart = "never"           # optional: never, on-failure or always
+//! console = "uart"            # optional, virt: where its input goes: uart or virtio
 //! storage = "1MiB"            # optional: room for the files that it writes
-//! disk = "sd:2"               # optional: a block device or a partition of one, or an array of them
+//! disk = "sd:2"               # optional: a block device, a partition of one, or a file as file:NAME or overlay:NAME,
+//!                             # or an array of them
 //! network = "vms"             # optional, virt: whom its network card reaches: vms, or uplink for the world as well
 //! autostart = true            # optional: whether it starts by itself
 //! capabilities = ["log"]      # optional: what it may do besides: board, control, log, messages
@@ -44,7 +46,7 @@ use log::LevelFilter;
 use tinyvmm_abi as abi;
 use toml::de::DeTable;
 
-pub use disk::{DeviceName, DiskName};
+pub use disk::{DeviceName, DiskName, DiskSource};
 pub use error::{ManifestError, Position, Problem};
 use section::{Section, Value};
 
@@ -77,6 +79,7 @@ const VM_KEYS: &[&str] = &[
     "priority",
     "affinity",
     "restart",
+    "console",
     "storage",
     "disk",
     "network",
@@ -123,7 +126,10 @@ pub struct VmConfig {
     pub affinity: Option<Affinity>,
     /// When it is started again after it has ended.
     pub restart: Restart,
-    /// Room for the files that it writes, in bytes: whole pages, at most [`STORAGE_MAX`].
+    /// The device through which it has its side of the console.
+    pub console: Console,
+    /// Room for the files that it writes, or for what it writes to overlays, each of which has as much, in bytes: whole
+    /// pages, at most [`STORAGE_MAX`].
     pub storage: u64,
     /// The disks that it has, none of which another VM has.
     pub disks: Vec<DiskName>,
@@ -206,6 +212,15 @@ impl Emit {
             Self::Viper => abi::EMIT_VIPER,
         }
     }
+}
+
+/// The device of a board through which a VM has its side of the console. What it sends is shown whichever it uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// The UART.
+    Uart,
+    /// A virtio console, which takes a call for many bytes.
+    Virtio,
 }
 
 /// The cores that a VM may run on, and where the manifest says it.
@@ -316,6 +331,7 @@ impl VmConfig {
             emit: tiny_only("emit")?.map_or(Ok(Emit::Bytecode), |value| emit(&value))?,
             priority: table.get("priority").map_or(Ok(DEFAULT_PRIORITY), |value| priority(&value))?,
             affinity: table.get("affinity").map(|value| affinity(&value)).transpose()?,
+            console: only_on(Machine::Virt, "console")?.map_or(Ok(Console::Uart), |value| console(&value))?,
             storage: table
                 .get("storage")
                 .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
@@ -334,7 +350,8 @@ impl VmConfig {
     pub fn bundle_files(&self) -> impl Iterator<Item = (&str, &FileName)> {
         let initrd = self.initrd.iter().map(|file| ("initrd", file));
         let files = self.files.iter().map(|(path, file)| (path.as_str(), file));
-        core::iter::once(("image", &self.image)).chain(initrd).chain(files)
+        let disks = self.disks.iter().filter_map(|disk| Some(("disk", disk.file()?)));
+        core::iter::once(("image", &self.image)).chain(initrd).chain(disks).chain(files)
     }
 
     fn check_files(&self, exists: &impl Fn(&str) -> bool) -> Result<(), ManifestError> {
@@ -496,6 +513,14 @@ fn network(value: &Value<'_>) -> Result<Network, ManifestError> {
         _ => return Err(value.error(Problem::Network)),
     };
     Ok(Network { reach, position: value.position() })
+}
+
+fn console(value: &Value<'_>) -> Result<Console, ManifestError> {
+    match value.string()? {
+        "uart" => Ok(Console::Uart),
+        "virtio" => Ok(Console::Virtio),
+        _ => Err(value.error(Problem::Console)),
+    }
 }
 
 fn capabilities(value: &Value<'_>) -> Result<Capabilities, ManifestError> {

@@ -11,6 +11,7 @@ pub mod pl011;
 pub mod pl031;
 mod prime_cell;
 pub mod vgic;
+pub mod virtio;
 
 pub use access::Width;
 pub use bus::Bus;

@@ -6,11 +6,12 @@ use super::{
     sd::CardError,
 };
 use crate::{
-    bundle::manifest::{DeviceName, DiskName, Manifest, VmConfig},
+    bundle::manifest::{DeviceName, DiskName, DiskSource, FileName, Manifest, VmConfig},
     memory::frames::OutOfFrames,
 };
 use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::Range};
+use tinyvmm_abi::disks::SECTOR_SIZE;
 
 /// Why a device cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub enum Reason {
     },
     /// The partition table has sectors of it in another partition, which this VM has.
     Overlap(String),
+    /// A file that does not consist of whole sectors.
+    Size(usize),
 }
 
 impl fmt::Display for NoDisk {
@@ -75,21 +78,34 @@ impl fmt::Display for NoDisk {
             Reason::TooSmall { end, sectors } => {
                 write!(f, "the partition ends at sector {end}, but the device has {sectors}")
             }
+            Reason::Size(size) => {
+                write!(f, "the file has {size} bytes, which is no multiple of {SECTOR_SIZE}")
+            }
             Reason::Overlap(vm) => write!(f, "shares sectors with a partition of vm '{vm}'"),
         }
     }
 }
 
-/// The disks of a VM, or why it cannot have them.
-pub type Assigned = Result<Vec<Disk>, NoDisk>;
+/// A disk of a VM, whenever it is built.
+#[derive(Clone)]
+pub enum Assignment {
+    /// It is always the same one.
+    Disk(Disk),
+    /// Each time a new one over this file.
+    Overlay(&'static [u8]),
+}
 
-/// Gives the VMs of a manifest their disks. `open` makes a device of its name.
+/// The disks of a VM, or why it cannot have them.
+pub type Assigned = Result<Vec<Assignment>, NoDisk>;
+
+/// Gives the VMs of a manifest their disks. `open` makes a device of its name, and `file` finds a file of the bundle.
 pub fn assign(
     manifest: &Manifest,
     mut open: impl FnMut(DeviceName) -> Result<&'static Device, OpenError>,
+    file: impl Fn(&str) -> Option<&'static [u8]>,
 ) -> Vec<Assigned> {
     let mut taken = Vec::new();
-    manifest.vms.iter().map(|vm| assign_to(vm, &mut open, &mut taken)).collect()
+    manifest.vms.iter().map(|vm| assign_to(vm, &mut open, &file, &mut taken)).collect()
 }
 
 /// Sectors that have a VM, and its name.
@@ -102,21 +118,50 @@ struct Taken<'a> {
 fn assign_to<'a>(
     vm: &'a VmConfig,
     open: &mut impl FnMut(DeviceName) -> Result<&'static Device, OpenError>,
+    file: &impl Fn(&str) -> Option<&'static [u8]>,
     taken: &mut Vec<Taken<'a>>,
 ) -> Assigned {
-    let refuse = |name: &DiskName, reason| NoDisk { name: name.clone(), reason };
-    let mut disks = Vec::new();
-    for name in &vm.disks {
-        let device = open(name.device).map_err(|error| refuse(name, Reason::Device(error)))?;
-        let disk = find(device, name.partition).map_err(|reason| refuse(name, reason))?;
-        let sectors = disk.first..disk.first + disk.sectors;
-        if let Some(other) = taken.iter().find(|other| other.overlaps(name.device, &sectors)) {
-            return Err(refuse(name, Reason::Overlap(other.vm.into())));
-        }
-        taken.push(Taken { device: name.device, sectors, vm: &vm.name });
-        disks.push(disk);
+    let assign = |name: &DiskName| {
+        let assigned = match &name.source {
+            DiskSource::Device(device, partition) => {
+                part_of_device(*device, *partition, &vm.name, open, taken).map(Assignment::Disk)
+            }
+            DiskSource::File(name) => content(name, file).map(Disk::file).map(Assignment::Disk),
+            DiskSource::Overlay(name) => content(name, file).map(Assignment::Overlay),
+        };
+        assigned.map_err(|reason| NoDisk { name: name.clone(), reason })
+    };
+    vm.disks.iter().map(assign).collect()
+}
+
+/// A device, or a partition of it, for the VM of this name.
+fn part_of_device<'a>(
+    name: DeviceName,
+    partition: Option<u8>,
+    vm: &'a str,
+    open: &mut impl FnMut(DeviceName) -> Result<&'static Device, OpenError>,
+    taken: &mut Vec<Taken<'a>>,
+) -> Result<Disk, Reason> {
+    let device = open(name).map_err(Reason::Device)?;
+    let sectors = find(device, partition)?;
+    if let Some(other) = taken.iter().find(|other| other.overlaps(name, &sectors)) {
+        return Err(Reason::Overlap(other.vm.into()));
     }
-    Ok(disks)
+    let (start, count) = (sectors.start, sectors.end - sectors.start);
+    let too_small = Reason::TooSmall { end: sectors.end, sectors: device.sectors };
+    taken.push(Taken { device: name, sectors, vm });
+    Disk::part(device, start, count).ok_or(too_small)
+}
+
+/// A file of the bundle, to be a disk.
+fn content(name: &FileName, file: &impl Fn(&str) -> Option<&'static [u8]>) -> Result<&'static [u8], Reason> {
+    // The manifest was checked against the bundle.
+    let content = file(&name.name).unwrap_or_default();
+    if (content.len() as u64).is_multiple_of(SECTOR_SIZE) {
+        Ok(content)
+    } else {
+        Err(Reason::Size(content.len()))
+    }
 }
 
 impl Taken<'_> {
@@ -125,13 +170,14 @@ impl Taken<'_> {
     }
 }
 
-/// All of a device, or one of its partitions.
-fn find(device: &'static Device, partition: Option<u8>) -> Result<Disk, Reason> {
-    let whole = Disk::whole(device);
-    let Some(number) = partition else { return Ok(whole) };
-    let range = partition::find(&first_sector(&whole)?, number).map_err(Reason::Partition)?;
-    let too_small = Reason::TooSmall { end: range.end, sectors: whole.sectors };
-    Disk::part(device, range.start, range.end - range.start).ok_or(too_small)
+/// The sectors of a device, or of one of its partitions.
+fn find(device: &'static Device, partition: Option<u8>) -> Result<Range<u64>, Reason> {
+    match partition {
+        None => Ok(0..device.sectors),
+        Some(number) => {
+            partition::find(&first_sector(&Disk::whole(device))?, number).map_err(Reason::Partition)
+        }
+    }
 }
 
 fn first_sector(disk: &Disk) -> Result<FirstSector, Reason> {

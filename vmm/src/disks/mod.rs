@@ -1,10 +1,11 @@
-//! Disks: the board's block devices, and the parts of them that VMs have.
+//! Disks: the board's block devices, and the parts of them that VMs have; and files of the bundle that VMs take for disks.
 //!
-//! A request is carried out by the core of the vCPU that makes it, which polls the device under the device's lock. The
+//! A request to a device is carried out by the core of the vCPU that makes it, which polls the device under the device's lock. The
 //! other cores go on; what else this core has to do waits. So no request has more than [`SECTORS_MAX`] sectors, and a
 //! device that does not answer within its driver's limit is given up: from then on every request fails at once.
 
 pub mod assignment;
+mod overlay;
 mod partition;
 #[cfg(target_os = "none")]
 mod probe;
@@ -13,6 +14,7 @@ pub mod sd;
 mod virtio;
 
 pub use assignment::assign;
+pub use overlay::Overlay;
 #[cfg(target_os = "none")]
 pub use probe::{init, open};
 
@@ -21,9 +23,10 @@ use crate::{
     bundle::manifest::DeviceName,
     memory::frames::{FrameAllocator, FrameBlock, OutOfFrames},
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, sync::Arc};
 use core::{
     fmt,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 use spin::Mutex;
@@ -53,6 +56,8 @@ pub enum Error {
     Gone,
     /// The device is read-only.
     ReadOnly,
+    /// There is no memory for what is written.
+    Full,
 }
 
 impl fmt::Display for Error {
@@ -61,6 +66,7 @@ impl fmt::Display for Error {
             Self::Failed => "the device reports an error",
             Self::Gone => "the device does not answer",
             Self::ReadOnly => "the device is read-only",
+            Self::Full => "there is no memory for what is written",
         })
     }
 }
@@ -141,15 +147,25 @@ impl Device {
     }
 }
 
-/// A part of a device, or all of it, as a VM has it.
+/// A disk, as a VM has it.
 #[derive(Clone)]
 pub struct Disk {
-    device: &'static Device,
-    first: u64,
+    backing: Backing,
     sectors: u64,
 }
 
-/// Sectors that are known to be on a disk, as the device counts them, and not too many for one request.
+/// Where the sectors of a disk are.
+#[derive(Clone)]
+enum Backing {
+    /// On a device, from a sector on.
+    Device(&'static Device, u64),
+    /// In a file of the bundle, which nobody can write.
+    File(&'static [u8]),
+    /// In the same, but for what was written.
+    Overlay(Arc<Mutex<Overlay>>),
+}
+
+/// Sectors that are known to be on a disk, and not too many for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     sector: u64,
@@ -162,6 +178,12 @@ impl Extent {
     pub fn sectors(self) -> u64 {
         self.count
     }
+
+    /// Where its bytes are in a disk in memory.
+    fn bytes(self) -> Range<usize> {
+        let byte = |sector: u64| usize::try_from(sector * SECTOR_SIZE).unwrap_or(usize::MAX);
+        byte(self.sector)..byte(self.sector + self.count)
+    }
 }
 
 /// A guest named sectors that its disk does not have.
@@ -172,14 +194,27 @@ impl Disk {
     /// All of a device.
     #[must_use]
     pub fn whole(device: &'static Device) -> Self {
-        Self { device, first: 0, sectors: device.sectors }
+        Self { backing: Backing::Device(device, 0), sectors: device.sectors }
     }
 
     /// A part of a device; `None` if the device ends before it.
     #[must_use]
     pub fn part(device: &'static Device, first: u64, sectors: u64) -> Option<Self> {
         let end = first.checked_add(sectors)?;
-        (end <= device.sectors).then_some(Self { device, first, sectors })
+        (end <= device.sectors).then_some(Self { backing: Backing::Device(device, first), sectors })
+    }
+
+    /// A file, whose size is a multiple of [`SECTOR_SIZE`].
+    #[must_use]
+    pub fn file(content: &'static [u8]) -> Self {
+        Self { backing: Backing::File(content), sectors: content.len() as u64 / SECTOR_SIZE }
+    }
+
+    /// A file that can be written, though it does not change.
+    #[must_use]
+    pub fn overlay(overlay: Overlay) -> Self {
+        let sectors = overlay.sectors();
+        Self { backing: Backing::Overlay(Arc::new(Mutex::new(overlay))), sectors }
     }
 
     /// Number of sectors.
@@ -188,51 +223,77 @@ impl Disk {
         self.sectors
     }
 
+    /// Whether it refuses to be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        match &self.backing {
+            Backing::Device(device, _) => device.is_read_only,
+            Backing::File(_) => true,
+            Backing::Overlay(_) => false,
+        }
+    }
+
     /// Sectors that a guest named, all of which must be there: as many of them as one request takes.
     pub fn check(&self, first: u64, count: u64) -> Result<Extent, OutOfRange> {
         match first.checked_add(count) {
-            Some(end) if end <= self.sectors => {
-                Ok(Extent { sector: self.first + first, count: count.min(SECTORS_MAX) })
-            }
+            Some(end) if end <= self.sectors => Ok(Extent { sector: first, count: count.min(SECTORS_MAX) }),
             _ => Err(OutOfRange),
         }
     }
 
-    /// Reads sectors, and passes them to `take`.
+    /// Reads sectors, and passes them to `take`, in one piece or several.
     pub fn read(&self, extent: Extent, mut take: impl FnMut(&[u8])) -> Result<(), Error> {
         if extent.count == 0 {
             return Ok(());
         }
-        self.device.request(extent.count, |driver, buffer| {
-            driver.read(extent.sector, buffer)?;
-            take(buffer);
-            Ok(())
-        })
+        match &self.backing {
+            Backing::Device(device, first) => device.request(extent.count, |driver, buffer| {
+                driver.read(first + extent.sector, buffer)?;
+                take(buffer);
+                Ok(())
+            }),
+            Backing::File(content) => {
+                take(content.get(extent.bytes()).unwrap_or_default());
+                Ok(())
+            }
+            Backing::Overlay(overlay) => {
+                overlay.lock().read(extent.bytes(), take);
+                Ok(())
+            }
+        }
     }
 
-    /// Writes sectors with what `fill` puts there.
+    /// Writes sectors with what `fill` puts there, in one piece or several.
     pub fn write(&self, extent: Extent, mut fill: impl FnMut(&mut [u8])) -> Result<(), Error> {
-        if self.device.is_read_only {
+        if self.is_read_only() {
             return Err(Error::ReadOnly);
         }
         if extent.count == 0 {
             return Ok(());
         }
-        self.device.request(extent.count, |driver, buffer| {
-            fill(buffer);
-            driver.write(extent.sector, buffer)
-        })
+        match &self.backing {
+            Backing::Device(device, first) => device.request(extent.count, |driver, buffer| {
+                fill(buffer);
+                driver.write(first + extent.sector, buffer)
+            }),
+            Backing::File(_) => Err(Error::ReadOnly),
+            Backing::Overlay(overlay) => overlay.lock().write(extent.bytes(), fill),
+        }
     }
 
     /// Has the device keep for good what was written.
     pub fn flush(&self) -> Result<(), Error> {
-        self.device.request(0, |driver, _| driver.flush())
+        match &self.backing {
+            Backing::Device(device, _) => device.request(0, |driver, _| driver.flush()),
+            Backing::File(_) | Backing::Overlay(_) => Ok(()),
+        }
     }
 
     /// Logs that a request of a VM has failed, unless that was logged for the device just before.
     pub fn complain(&self, vm: &str, error: Error) {
-        if error != Error::ReadOnly && self.device.may_complain() {
-            log::warn!("vm '{vm}': disk {}: {error}", self.device.name);
+        let Backing::Device(device, _) = &self.backing else { return };
+        if error != Error::ReadOnly && device.may_complain() {
+            log::warn!("vm '{vm}': disk {}: {error}", device.name);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Disks on devices that are vectors.
 
 use super::{
-    assignment::{NoDisk, OpenError, Reason},
+    assignment::{Assignment, NoDisk, OpenError, Reason},
     partition::tests::table,
     *,
 };
@@ -9,7 +9,12 @@ use crate::{
     bundle::manifest::{DiskName, Manifest},
     memory::frames::tests::frames,
 };
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -61,6 +66,21 @@ pub(crate) fn device(contents: Vec<u8>, failure: Option<Error>) -> (&'static Dev
     (Box::leak(Box::new(Device::new(DeviceName::Sd, driver, frames(16)).unwrap())), store)
 }
 
+fn device_of(disk: &Disk) -> &'static Device {
+    match disk.backing {
+        Backing::Device(device, _) => device,
+        _ => panic!("a disk that is on no device"),
+    }
+}
+
+/// The first sector and the number of sectors of what a VM was assigned.
+fn place(assignment: &Assignment) -> (u64, u64) {
+    match assignment {
+        Assignment::Disk(Disk { backing: Backing::Device(_, first), sectors }) => (*first, *sectors),
+        _ => panic!("it is on no device"),
+    }
+}
+
 fn disk_of(sectors: usize, failure: Option<Error>) -> Disk {
     Disk::whole(device(vec![0; sectors * 512], failure).0)
 }
@@ -86,7 +106,7 @@ fn a_device_that_is_gone_is_left_alone() {
     let disk = disk_of(8, Some(Error::Gone));
     let extent = disk.check(0, 1).unwrap();
     assert_eq!(disk.read(extent, |_| panic!("nothing was read")), Err(Error::Gone));
-    assert!(disk.device.parts.lock().driver.is_none());
+    assert!(device_of(&disk).parts.lock().driver.is_none());
     assert_eq!(disk.flush(), Err(Error::Gone));
 }
 
@@ -94,8 +114,9 @@ fn a_device_that_is_gone_is_left_alone() {
 fn a_failure_does_not_end_a_device() {
     let disk = disk_of(8, Some(Error::Failed));
     assert_eq!([disk.flush(), disk.flush()], [Err(Error::Failed); 2]);
-    assert!(disk.device.parts.lock().driver.is_some());
-    assert!(disk.device.may_complain() && !disk.device.may_complain(), "once in a while");
+    let device = device_of(&disk);
+    assert!(device.parts.lock().driver.is_some());
+    assert!(device.may_complain() && !device.may_complain(), "once in a while");
 }
 
 #[test]
@@ -116,10 +137,29 @@ proptest! {
             let inside = u128::from(first) + u128::from(count) <= u128::from(sectors);
             prop_assert_eq!(disk.check(first, count).is_ok(), inside);
             if let Ok(extent) = disk.check(first, count) {
-                prop_assert!(extent.sector >= start && extent.sector + extent.count <= start + sectors);
+                prop_assert!(extent.sector + extent.count <= sectors);
             }
         }
     }
+}
+
+#[test]
+fn files_of_the_bundle_are_disks() {
+    let manifest = manifest(&["\"file:whole\"", "\"overlay:whole\"", "\"overlay:odd\""]);
+    let whole: &[u8] = vec![7; 1024].leak();
+    let file = |name: &str| Some(if name == "whole" { whole } else { &whole[..1000] });
+    let assigned = assign(&manifest, |_| Err(OpenError::Missing), file);
+    let [Ok(first), Ok(second), Err(error)] = &assigned[..] else { panic!("not what was expected") };
+    let [Assignment::Disk(disk)] = &first[..] else { panic!("a file is a disk") };
+    assert_eq!((disk.sectors(), disk.is_read_only()), (2, true));
+    let extent = disk.check(1, 1).unwrap();
+    disk.read(extent, |bytes| assert_eq!(bytes, [7; 512])).unwrap();
+    assert_eq!(disk.write(extent, |_| panic!("it is not written")), Err(Error::ReadOnly));
+    assert!(matches!(second[..], [Assignment::Overlay(base)] if base == whole));
+    assert_eq!(
+        error.to_string(),
+        "disk = \"overlay:odd\": the file has 1000 bytes, which is no multiple of 512"
+    );
 }
 
 /// A manifest of VMs `vm0`, `vm1`, ... with these disks.
@@ -136,9 +176,12 @@ fn assigned(entries: &[(u8, u32, u32)], disks: &[&str]) -> Vec<Result<Vec<(u64, 
     contents[..512].copy_from_slice(&table(entries));
     let (device, _) = device(contents, None);
     let open = |name| if name == DeviceName::Sd { Ok(device) } else { Err(OpenError::Missing) };
-    let sectors = |disks: Vec<Disk>| disks.iter().map(|disk| (disk.first, disk.sectors)).collect();
+    let sectors = |disks: Vec<Assignment>| disks.iter().map(place).collect();
     let told = |error: NoDisk| format!("{error}");
-    assign(&manifest(disks), open).into_iter().map(|disks| disks.map(sectors).map_err(told)).collect()
+    assign(&manifest(disks), open, |_| None)
+        .into_iter()
+        .map(|disks| disks.map(sectors).map_err(told))
+        .collect()
 }
 
 #[test]
@@ -167,7 +210,8 @@ fn who_cannot_have_a_disk_is_told_why_and_the_others_have_theirs() {
 fn a_device_that_cannot_be_read_has_no_partitions() {
     let (device, _) = device(vec![0; 512], Some(Error::Failed));
     let manifest = manifest(&["\"sd:1\""]);
-    let found = assign(&manifest, |_| Ok(device)).remove(0).err().map(|error| (error.name, error.reason));
+    let found =
+        assign(&manifest, |_| Ok(device), |_| None).remove(0).err().map(|error| (error.name, error.reason));
     let name: DiskName = manifest.vms[0].disks[0].clone();
     assert_eq!(found, Some((name, Reason::Unreadable(Error::Failed))));
 }

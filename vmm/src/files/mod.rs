@@ -6,17 +6,17 @@
 
 mod node;
 mod open;
-mod store;
-mod tree;
 
 #[cfg(test)]
 mod tests;
 
-use crate::memory::frames::{FrameAllocator, SharedBlock};
+use crate::{
+    memory::frames::{FrameAllocator, SharedBlock},
+    pages::{Full, PAGE_SIZE, Store},
+};
 use alloc::{sync::Arc, vec::Vec};
 use node::{Node, NodeId, Nodes, ROOT, UNLINKED};
 use open::Open;
-use store::{Full, PAGE_SIZE, Store};
 use tinyvmm_abi::{
     self as abi,
     files::{KIND_DIRECTORY, KIND_FILE, NAME_MAX, OPEN_MAX, Space, Status},

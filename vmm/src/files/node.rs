@@ -1,9 +1,6 @@
 //! What there is to know about each file and directory.
 
-use super::{
-    store::{Full, NONE, PageNumber, Plain, Store},
-    tree::Tree,
-};
+use crate::pages::{Full, NONE, PAGE_SIZE, PageNumber, Plain, Store, Tree};
 use tinyvmm_abi::files::{KIND_DIRECTORY, NAME_SIZE};
 
 /// Number of a file or directory.
@@ -103,7 +100,7 @@ impl Node {
 
 /// A page of nodes.
 type NodePage = [Node; NODES_PER_PAGE];
-const NODES_PER_PAGE: usize = super::store::PAGE_SIZE / size_of::<Node>();
+const NODES_PER_PAGE: usize = PAGE_SIZE / size_of::<Node>();
 
 // SAFETY: structures of integers and arrays of them; the page is large enough.
 unsafe impl Plain for NodePage {}

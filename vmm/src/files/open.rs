@@ -3,8 +3,8 @@
 use super::{
     Error, FileSystem, PAGE, Place,
     node::{Node, NodeId, ROOT, UNLINKED},
-    store::{Bytes, NONE},
 };
+use crate::pages::{Bytes, NONE};
 use core::ops::Range;
 use tinyvmm_abi::files::{
     Entry, KIND_FILE, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE,

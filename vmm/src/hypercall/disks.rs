@@ -6,7 +6,7 @@ use crate::{
     vm::Vm,
 };
 use tinyvmm_abi::{
-    EINVAL, EIO, ENODEV, ENOSYS, EROFS,
+    EINVAL, EIO, ENODEV, ENOSPC, ENOSYS, EROFS,
     disks::{BLK_FLUSH, BLK_INFO, BLK_READ, BLK_WRITE, SECTOR_SIZE},
 };
 
@@ -51,6 +51,10 @@ fn size(sectors: u64) -> Result<u64, Errno> {
 fn finish(vm: &Vm, disk: &Disk, result: Result<(), Error>) -> Result<(), Errno> {
     result.map_err(|error| {
         disk.complain(&vm.name, error);
-        Errno(if error == Error::ReadOnly { EROFS } else { EIO })
+        Errno(match error {
+            Error::ReadOnly => EROFS,
+            Error::Full => ENOSPC,
+            Error::Failed | Error::Gone => EIO,
+        })
     })
 }

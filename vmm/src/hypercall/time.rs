@@ -1,7 +1,7 @@
 //! Groups 0x30 and 0x38: the time of day, waking vCPUs, random numbers.
 
 use super::{Errno, basic::CHUNK};
-use crate::{random, scheduler, vm::Vm};
+use crate::{scheduler, vm::Vm};
 use tinyvmm_abi::EINVAL;
 
 /// Most random bytes that one call gives: a guest that wants more calls again, so that no call takes long.
@@ -26,7 +26,7 @@ pub(super) fn random(vm: &Vm, address: u64, len: u64) -> Result<u64, Errno> {
     let count = rest.len();
     let mut buffer = [0; CHUNK];
     while !rest.is_empty() {
-        vm.random.lock().get_or_insert_with(random::generator).fill(&mut buffer);
+        vm.fill_random(&mut buffer);
         rest = rest.skip(vm.memory.write(rest, &buffer) as u64);
     }
     Ok(count)

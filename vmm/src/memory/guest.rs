@@ -4,7 +4,7 @@
 //! which is known to lie inside the VM's own memory; reads and writes take nothing else. Other vCPUs of
 //! the VM may change the bytes at any time, so they are copied, never borrowed.
 
-use super::stage2::Stage2;
+use super::{stage2::Stage2, window::Window};
 use crate::arch::{bulk, cache};
 use core::{fmt, ops::Range};
 use tinyvmm_abi::EFAULT;
@@ -27,6 +27,12 @@ impl GuestRange {
     #[must_use]
     pub fn len(self) -> u64 {
         self.len
+    }
+
+    /// Guest physical address of its first byte.
+    #[must_use]
+    pub fn start(self) -> u64 {
+        self.start
     }
 
     /// Whether it has no bytes.
@@ -145,6 +151,17 @@ impl GuestMemory {
     /// Copies into a buffer of the guest's piece by piece, each to where the last one ended.
     pub fn writer(&self, mut range: GuestRange) -> impl FnMut(&[u8]) {
         move |piece| range = range.skip(self.write(range, piece) as u64)
+    }
+
+    /// A window on a buffer, unless it is larger than windows are ([`window::SIZE_MAX`](super::window::SIZE_MAX)).
+    #[must_use]
+    pub fn window(&self, range: GuestRange) -> Option<Window> {
+        let mut rest = range;
+        Window::new(core::iter::from_fn(|| {
+            let piece = self.stage2.piece(rest.start, rest.len).filter(|_| !rest.is_empty())?;
+            rest = rest.skip(piece.len);
+            Some(piece)
+        }))
     }
 
     /// Makes code that was written into the guest visible to its instruction fetches.

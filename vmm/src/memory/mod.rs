@@ -6,6 +6,7 @@ pub mod heap;
 pub mod page_table;
 pub mod stage2;
 pub mod vmid;
+pub mod window;
 
 use core::ops::Range;
 

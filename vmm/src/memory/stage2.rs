@@ -3,6 +3,7 @@
 use super::{
     frames::{FrameAllocator, SharedBlock},
     page_table::{Leaf, MapError, PAGE_SIZE, PageTable, Regime},
+    window::Piece,
 };
 use alloc::vec::Vec;
 
@@ -92,6 +93,15 @@ impl Stage2 {
     #[must_use]
     pub fn lookup(&self, ipa: u64) -> Option<(Leaf, bool)> {
         self.table.lookup(ipa).map(|leaf| (leaf, leaf.bits & bits::WRITE != 0))
+    }
+
+    /// The memory at a guest physical address, at most `len` bytes of it, which stays as long as the piece.
+    pub(super) fn piece(&self, ipa: u64, len: u64) -> Option<Piece> {
+        let address = self.table.lookup(ipa)?.address;
+        let offset_in =
+            |block: &SharedBlock| address.checked_sub(block.address()).filter(|at| *at < block.size());
+        let (block, start) = self.blocks.iter().find_map(|block| Some((block.clone(), offset_in(block)?)))?;
+        Some(Piece { len: len.min(block.size() - start), block, start })
     }
 
     /// Whether the guest may execute what is at a guest physical address.

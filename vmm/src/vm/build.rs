@@ -3,7 +3,7 @@
 mod shared;
 
 use super::{
-    Board, Mailbox, Vcpu, Vm, VmConsole, VmId,
+    Board, Mailbox, Vcpu, VirtioDevice, Vm, VmConsole, VmId,
     virt::{self, DeviceTreeError, InitRamDisk, NoRoom, SEED_SIZE},
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
     },
     devices::{Bus, bus::BusError},
     disks::{
-        Disk,
-        assignment::{Assigned, NoDisk},
+        Disk, Overlay,
+        assignment::{Assigned, Assignment, NoDisk},
     },
     files::{self, FileSystem, Rom},
     memory::{
@@ -172,20 +172,20 @@ impl<'a> Builder<'a> {
         let created = timer::now();
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
-        let disks = self.disks(id)?;
+        let disks = self.disks(id, config)?;
         let image = GuestImage::parse(bytes, config.machine, config.memory)
             .map_err(|error| Reason::Image(config.image.clone(), error))?;
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
         let (memory, console, board) = match config.machine {
             Machine::Tiny => self.tiny(config, args, &image.shared)?,
-            Machine::Virt => self.virt(config)?,
+            Machine::Virt => self.virt(config, &disks)?,
         };
         let files = self.files(config)?;
         let mailbox = self.mailbox(config)?;
         load(&memory, &image);
         let tree = match config.machine {
             Machine::Tiny => None,
-            Machine::Virt => Some(self.equip(&memory, &image, config, args)?),
+            Machine::Virt => Some(self.equip(&memory, &image, &board, config, args)?),
         };
         let mut vm = Vm::new(id, config.name.clone(), memory, console, files, board, vcpus);
         vm.capabilities = config.capabilities;
@@ -203,6 +203,7 @@ impl<'a> Builder<'a> {
         &self,
         memory: &GuestMemory,
         image: &GuestImage<'_>,
+        board: &Board,
         config: &VmConfig,
         args: &[String],
     ) -> Result<u64, Reason> {
@@ -219,6 +220,7 @@ impl<'a> Builder<'a> {
             vcpus: config.vcpus,
             memory: config.memory,
             args,
+            virtio: board.virtio_slots(),
             initrd: placement.initrd,
             seed: seed(),
         };
@@ -264,12 +266,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Memory and devices of a `virt` machine.
-    fn virt(&self, config: &VmConfig) -> Result<(GuestMemory, VmConsole, Board), Reason> {
+    fn virt(&self, config: &VmConfig, disks: &[Disk]) -> Result<(GuestMemory, VmConsole, Board), Reason> {
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, MEMORY_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         map_cpu_interface(&mut stage2)?;
         let memory = GuestMemory::new(stage2, MEMORY_BASE..MEMORY_BASE + config.memory);
-        let board = Board::virt(virt::bus(gic::version(), config.vcpus)?);
+        let board = Board::virt(config.vcpus, VirtioDevice::all(disks, config.console))?;
         Ok((memory, VmConsole::new(None), board))
     }
 
@@ -294,8 +296,16 @@ impl<'a> Builder<'a> {
         FileSystem::new(self.frames, config.storage, rom, files).map_err(Reason::Files)
     }
 
-    fn disks(&self, VmId(index): VmId) -> Result<Vec<Disk>, NoDisk> {
-        self.disks.get(index).cloned().unwrap_or_else(|| Ok(Vec::new()))
+    fn disks(&self, VmId(index): VmId, config: &VmConfig) -> Result<Vec<Disk>, NoDisk> {
+        let disk = |assignment: &Assignment| match assignment {
+            Assignment::Disk(disk) => disk.clone(),
+            Assignment::Overlay(base) => Disk::overlay(Overlay::new(base, self.frames, config.storage)),
+        };
+        match self.disks.get(index) {
+            Some(Ok(assigned)) => Ok(assigned.iter().map(disk).collect()),
+            Some(Err(error)) => Err(error.clone()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// A mailbox, for a VM that may have one.

@@ -584,7 +584,7 @@ impl Fleet {
         if core::mem::take(&mut self.fresh)
             && let Some(vm) = self.focused()
         {
-            interrupts::notify(vm, vm.feed_uart());
+            interrupts::notify(vm, vm.feed_console());
             scheduler::wake_all(vm);
         }
     }

@@ -20,6 +20,7 @@ mod run;
 mod traps;
 mod usage;
 pub mod virt;
+mod virtio;
 
 pub use board::Board;
 pub use build::{BuildError, Builder};
@@ -34,6 +35,7 @@ pub use psci::Outcome;
 #[cfg(target_os = "none")]
 pub use run::{Interrupts, run_core};
 pub use usage::{SharedUsage, Usage};
+pub use virtio::VirtioDevice;
 
 use crate::{
     arch::{context::VcpuContext, gic, timer},
@@ -44,7 +46,7 @@ use crate::{
     files::FileSystem,
     memory::{frames::SharedBlock, guest::GuestMemory, vmid::VmidSlot},
     platform::MAX_CORES,
-    random::Generator,
+    random::{self, Generator},
     scheduler::Affinity,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -89,7 +91,7 @@ pub struct Vm {
     /// Its disks, in the order of the manifest.
     pub disks: Vec<Disk>,
     /// Its random numbers, once it has asked for some.
-    pub random: Mutex<Option<Generator>>,
+    random: Mutex<Option<Generator>>,
     /// Its interrupt controller.
     pub vgic: Mutex<Vgic>,
     /// What else it finds at addresses that are not RAM.
@@ -264,6 +266,11 @@ impl Vm {
     /// Writes text to the console: a line feed also returns the carriage.
     pub fn write_text(&self, text: &[u8]) {
         console::write_guest_text(self.speaker(), &mut self.console.line(), text);
+    }
+
+    /// Fills a buffer with the VM's random numbers.
+    pub fn fill_random(&self, buffer: &mut [u8]) {
+        self.random.lock().get_or_insert_with(random::generator).fill(buffer);
     }
 
     /// Shows an unfinished line.

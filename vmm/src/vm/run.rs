@@ -437,12 +437,14 @@ impl Guest<'_> {
             Direction::Read => 0,
             Direction::Write => access.value(self.vcpu.registers()),
         };
-        let (value, changed) = self.vm.access(self.index, region, offset, &access, written);
+        let effect = self.vm.access(self.index, region, offset, &access, written);
         if access.direction == Direction::Read {
-            access.complete(self.vcpu.registers(), value);
+            access.complete(self.vcpu.registers(), effect.value);
         }
-        self.vcpu.skip_instruction();
-        self.interrupts.changed(changed);
+        if !effect.again {
+            self.vcpu.skip_instruction();
+        }
+        self.interrupts.changed(effect.changed);
         Some(())
     }
 

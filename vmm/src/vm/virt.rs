@@ -22,6 +22,7 @@ use crate::{
 };
 use tinyvmm_abi::virt::{
     GICD_BASE, GICD_V2_SIZE, GICD_V3_SIZE, GICR_BASE, GICR_SIZE, RTC_BASE, RTC_SIZE, UART_BASE, UART_SIZE,
+    VIRTIO_BASE, VIRTIO_SPACING,
 };
 
 /// What the hypervisor emulates at an address. (The CPU interface of a GICv2 is mapped, not emulated.)
@@ -35,6 +36,8 @@ pub enum Region {
     Uart,
     /// The PL031 real-time clock.
     Rtc,
+    /// The slots of virtio devices: each has [`VIRTIO_SPACING`] bytes.
+    Virtio,
 }
 
 impl Region {
@@ -45,15 +48,18 @@ impl Region {
     }
 }
 
-/// The bus of a board with this interrupt controller and number of vCPUs.
+/// The bus of a board with this interrupt controller and number of vCPUs, and this number of virtio devices.
 ///
 /// # Errors
 /// There are more vCPUs than the map has room for.
-pub fn bus(gic: Version, vcpus: u32) -> Result<Bus<Region>, BusError> {
+pub fn bus(gic: Version, vcpus: u32, virtio: u32) -> Result<Bus<Region>, BusError> {
     let mut bus = Bus::new();
     bus.add(UART_BASE..UART_BASE + UART_SIZE, Region::Uart)?;
     add_interrupt_controller(&mut bus, gic, vcpus)?;
     bus.add(RTC_BASE..RTC_BASE + RTC_SIZE, Region::Rtc)?;
+    if virtio > 0 {
+        bus.add(VIRTIO_BASE..VIRTIO_BASE + u64::from(virtio) * VIRTIO_SPACING, Region::Virtio)?;
+    }
     Ok(bus)
 }
 
@@ -100,19 +106,21 @@ mod tests {
 
     #[test]
     fn the_bus_has_what_the_board_has() {
-        let bus = bus(Version::V3, VCPUS_MAX).unwrap();
+        let bus = bus(Version::V3, VCPUS_MAX, 2).unwrap();
         let find = |address| bus.find(address, Width::Word);
         assert_eq!(find(0x0800_fffc), Some((Region::Distributor, 0xfffc)));
         assert_eq!(find(0x0801_0000), None);
         assert_eq!(find(0x080a_0000 + 7 * 0x2_0000), Some((Region::Redistributors, 0xe_0000)));
         assert_eq!(find(0x0900_0018), Some((Region::Uart, 0x18)));
         assert_eq!(find(0x0901_0000), Some((Region::Rtc, 0)));
+        assert_eq!(find(0x0a00_0204), Some((Region::Virtio, 0x204)));
+        assert_eq!(find(0x0a00_0400), None);
         assert_eq!(find(0x4000_0000), None);
     }
 
     #[test]
     fn a_gicv2_has_no_redistributors() {
-        let bus = bus(Version::V2, 1).unwrap();
+        let bus = bus(Version::V2, 1, 0).unwrap();
         assert_eq!(bus.find(0x0800_0ffc, Width::Word), Some((Region::Distributor, 0xffc)));
         assert_eq!(bus.find(0x0800_1000, Width::Word), None);
         assert_eq!(bus.find(0x080a_0000, Width::Word), None);

@@ -1,4 +1,4 @@
-//! The names of disks: `DEVICE` or `DEVICE:PARTITION`, as in `sd:2`.
+//! The names of disks: `DEVICE` or `DEVICE:PARTITION`, as in `sd:2`; `file:NAME` or `overlay:NAME` for a file of the bundle.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -6,24 +6,36 @@ use core::fmt;
 
 use tinyvmm_abi::disks::DISKS_MAX;
 
-use super::VmConfig;
 use super::error::{ManifestError, Position, Problem};
 use super::section::Value;
+use super::{FileName, VmConfig};
 
 /// Partitions that a partition table has.
 const PARTITIONS: core::ops::RangeInclusive<u8> = 1..=4;
+/// What stands before the name of a file.
+const FILE: &str = "file";
+const OVERLAY: &str = "overlay";
 /// Virtio devices that a manifest can name.
 const VIRTIO_DEVICES: u8 = 8;
 
 /// A disk, and where the manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskName {
-    /// The device that it is on.
-    pub device: DeviceName,
-    /// Number of the partition from 1 on, if it is not the whole device.
-    pub partition: Option<u8>,
+    /// What it is.
+    pub source: DiskSource,
     /// Where the manifest names it.
     pub position: Position,
+}
+
+/// What a disk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskSource {
+    /// A device, or a partition of it, which are counted from 1 on.
+    Device(DeviceName, Option<u8>),
+    /// A file of the bundle, which can only be read.
+    File(FileName),
+    /// A file of the bundle at the VM's start. What the VM writes is gone with it.
+    Overlay(FileName),
 }
 
 /// A block device of the board.
@@ -46,8 +58,12 @@ impl fmt::Display for DeviceName {
 
 impl fmt::Display for DiskName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.device.fmt(f)?;
-        self.partition.map_or(Ok(()), |number| write!(f, ":{number}"))
+        match &self.source {
+            DiskSource::Device(device, None) => device.fmt(f),
+            DiskSource::Device(device, Some(number)) => write!(f, "{device}:{number}"),
+            DiskSource::File(file) => write!(f, "{FILE}:{}", file.name),
+            DiskSource::Overlay(file) => write!(f, "{OVERLAY}:{}", file.name),
+        }
     }
 }
 
@@ -62,10 +78,24 @@ impl DeviceName {
 }
 
 impl DiskName {
-    /// Whether both have sectors in common.
+    /// The file of the bundle that it is, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileName> {
+        match &self.source {
+            DiskSource::Device(..) => None,
+            DiskSource::File(file) | DiskSource::Overlay(file) => Some(file),
+        }
+    }
+
+    /// Whether both have sectors in common that may be written.
     fn overlaps(&self, other: &Self) -> bool {
-        let both_parts = self.partition.is_some() && other.partition.is_some();
-        self.device == other.device && (!both_parts || self.partition == other.partition)
+        let (DiskSource::Device(device, part), DiskSource::Device(other, other_part)) =
+            (&self.source, &other.source)
+        else {
+            return false;
+        };
+        let both_parts = part.is_some() && other_part.is_some();
+        device == other && (!both_parts || part == other_part)
     }
 }
 
@@ -88,15 +118,22 @@ pub(super) fn disks(value: &Value<'_>) -> Result<Vec<DiskName>, ManifestError> {
 }
 
 fn disk(value: &Value<'_>) -> Result<DiskName, ManifestError> {
-    let text = value.string()?;
-    let (device, partition) = match text.split_once(':') {
-        Some((device, number)) => (device, Some(digit(number).filter(|number| PARTITIONS.contains(number)))),
-        None => (text, None),
+    let position = value.position();
+    let source = source(value.string()?, position).ok_or_else(|| value.error(Problem::Disk))?;
+    Ok(DiskName { source, position })
+}
+
+fn source(text: &str, position: Position) -> Option<DiskSource> {
+    let Some((kind, rest)) = text.split_once(':') else {
+        return Some(DiskSource::Device(DeviceName::parse(text)?, None));
     };
-    match (DeviceName::parse(device), partition) {
-        (None, _) | (_, Some(None)) => Err(value.error(Problem::Disk)),
-        (Some(device), partition) => {
-            Ok(DiskName { device, partition: partition.flatten(), position: value.position() })
+    let file = || (!rest.is_empty()).then(|| FileName { name: rest.into(), position });
+    match kind {
+        FILE => file().map(DiskSource::File),
+        OVERLAY => file().map(DiskSource::Overlay),
+        device => {
+            let partition = digit(rest).filter(|number| PARTITIONS.contains(number))?;
+            Some(DiskSource::Device(DeviceName::parse(device)?, Some(partition)))
         }
     }
 }

@@ -185,6 +185,8 @@ pub enum Problem {
     NoSuchCore,
     /// Not a restart policy.
     Restart,
+    /// Not a device for the console.
+    Console,
     /// Not the name of a disk.
     Disk,
     /// More disks than a VM can have.
@@ -250,8 +252,10 @@ impl fmt::Display for Problem {
             Self::NoCore => f.write_str("must name a core"),
             Self::NoSuchCore => f.write_str("no such core is running"),
             Self::Restart => f.write_str("must be \"never\", \"on-failure\" or \"always\""),
+            Self::Console => f.write_str("must be \"uart\" or \"virtio\""),
             Self::Disk => f.write_str(
-                "must be sd or virtio0 to virtio7, with a partition from 1 to 4 or without, as in \"sd:2\"",
+                "must be sd or virtio0 to virtio7, with a partition from 1 to 4 or without, as in \"sd:2\", or a file \
+                 of the bundle as in \"file:root.img\" or \"overlay:root.img\"",
             ),
             Self::TooManyDisks => write!(f, "a VM has at most {} disks", abi::disks::DISKS_MAX),
             Self::DiskTaken(owner) => write!(f, "belongs to vm '{owner}' already, or a part of it does"),

@@ -113,7 +113,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, storage, disk, autostart, capabilities, files",
+         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, console, storage, disk, autostart, capabilities, files",
     );
 }
 
@@ -166,10 +166,11 @@ fn storage_has_a_range() {
 
 #[test]
 fn disks_are_devices_or_partitions() {
-    let rule = "must be sd or virtio0 to virtio7, with a partition from 1 to 4 or without, as in \"sd:2\"";
+    let rule = "must be sd or virtio0 to virtio7, with a partition from 1 to 4 or without, as in \"sd:2\", or a file of \
+                the bundle as in \"file:root.img\" or \"overlay:root.img\"";
     for bad in [
         "", "sd:", "sd:0", "sd:5", "sd:+1", "sd:1:1", "sd0", "virtio", "virtio8", "virtio:1", "virtio01",
-        "SD",
+        "SD", "file:", "file",
     ] {
         check(&with(&format!("disk = {bad:?}")), &format!("2: vm 'a': disk = {bad:?}: {rule}"));
     }

@@ -47,7 +47,9 @@ impl Vms {
         let mut members: Vec<Member> = manifest.vms.iter().map(Member::new).collect();
         let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
         scheduler::reserve(vcpus.sum());
-        let mut builder = Builder::new(bundle, &FRAMES).with_disks(disks::assign(manifest, disks::open));
+        let mut builder =
+            Builder::new(bundle, &FRAMES)
+                .with_disks(disks::assign(manifest, disks::open, |name| bundle.file(name)));
         log::debug!("memory before the first VM: {}", Free::now());
         let vcpus = build_all(&mut members, &mut builder)?;
         let mut focus = Focus::default();

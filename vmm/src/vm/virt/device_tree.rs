@@ -6,7 +6,7 @@ use alloc::{format, string::String, vec::Vec};
 use core::{fmt, ops::Range};
 use tinyvmm_abi::virt::{
     GICC_BASE, GICC_SIZE, GICD_BASE, GICR_BASE, MEMORY_BASE, RTC_BASE, RTC_INTID, RTC_SIZE, TIMER_INTID,
-    UART_BASE, UART_INTID, UART_SIZE,
+    UART_BASE, UART_INTID, UART_SIZE, VIRTIO_BASE, VIRTIO_INTID, VIRTIO_SPACING,
 };
 use vm_fdt::FdtWriter;
 
@@ -19,6 +19,8 @@ const CLOCK_PHANDLE: u32 = 2;
 /// Frequency that the UART and its bus seem to have, in hertz.
 const CLOCK_FREQUENCY: u32 = 24_000_000;
 
+/// Third cell of an interrupt: it comes when its line rises.
+const EDGE_RISING: u32 = 1;
 /// Third cell of an interrupt: active while its line is high.
 const LEVEL_HIGH: u32 = 4;
 
@@ -40,6 +42,8 @@ pub struct DeviceTree<'a> {
     pub memory: u64,
     /// The guest's command line, word by word.
     pub args: &'a [String],
+    /// Number of virtio devices, which are in the first slots.
+    pub virtio: u32,
     /// The initial RAM disk, if there is one.
     pub initrd: Option<Range<u64>>,
     /// What the guest starts its random numbers from.
@@ -73,6 +77,7 @@ impl DeviceTree<'_> {
         write_clock(&mut fdt)?;
         write_uart(&mut fdt)?;
         write_rtc(&mut fdt)?;
+        (0..self.virtio).try_for_each(|slot| write_virtio(&mut fdt, slot))?;
         fdt.end_node(root)?;
         fdt.finish()
     }
@@ -191,6 +196,18 @@ fn write_rtc(fdt: &mut FdtWriter) -> Result {
     })
 }
 
+/// A slot with a virtio device. It interrupts when its line rises, as on other boards: a driver ends the interrupt before it
+/// has looked at everything, and a level that is still high then would be no news.
+fn write_virtio(fdt: &mut FdtWriter, slot: u32) -> Result {
+    let base = VIRTIO_BASE + u64::from(slot) * VIRTIO_SPACING;
+    node(fdt, &format!("virtio_mmio@{base:x}"), |fdt| {
+        compatible(fdt, &["virtio,mmio"])?;
+        fdt.property_array_u64("reg", &[base, VIRTIO_SPACING])?;
+        fdt.property_array_u32("interrupts", &interrupt(VIRTIO_INTID + slot, EDGE_RISING))?;
+        fdt.property_null("dma-coherent")
+    })
+}
+
 /// Writes a node and what `fill` puts into it.
 fn node(fdt: &mut FdtWriter, name: &str, fill: impl FnOnce(&mut FdtWriter) -> Result) -> Result {
     let node = fdt.begin_node(name)?;
@@ -241,6 +258,7 @@ mod tests {
             vcpus,
             memory: 64 << 20,
             args,
+            virtio: 2,
             initrd,
             seed: *b"as many bytes as a seed has, yes",
         };
@@ -323,6 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn virtio_devices_are_in_their_slots() {
+        let tree = tree(Version::V3, 1, &[], None);
+        let platform = Platform::from_device_tree(tree.bytes()).unwrap();
+        assert_eq!(platform.virtio_slots[..], [0xa00_0000..0xa00_0200, 0xa00_0200..0xa00_0400]);
+        let mut interrupts = Vec::new();
+        walk(tree.bytes(), |path| {
+            if path.node().is_compatible("virtio,mmio") {
+                interrupts.push((path.interrupt(0), path.node().cell("interrupts", 2)));
+            }
+        })
+        .unwrap();
+        assert_eq!(interrupts, [(Some(48), Some(1)), (Some(49), Some(1))]);
+    }
+
+    #[test]
     fn the_largest_one_fits() {
         let args = vec!["x".repeat(ARGS_SIZE - 1)];
         let tree = tree(Version::V2, VCPUS_MAX, &args, Some(0..u64::MAX));
@@ -337,6 +370,7 @@ mod tests {
             vcpus: 1,
             memory: 1 << 20,
             args: &args,
+            virtio: 0,
             initrd: None,
             seed: [0; SEED_SIZE],
         };

@@ -1,5 +1,5 @@
 //! Which pages hold a file: a page, or a tree of pages with the numbers of further ones. A page that was never
-//! written is not there, and stands for zeros.
+//! written is not there, and stands for zeros, or for what is below.
 
 use super::store::{Full, Index, NONE, PageNumber, Store};
 
@@ -7,10 +7,10 @@ use super::store::{Full, Index, NONE, PageNumber, Store};
 const FANOUT_BITS: u32 = 10;
 const FANOUT: u64 = 1 << FANOUT_BITS;
 
-/// The pages of a file.
+/// The pages of a file, or of something alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
-pub(super) struct Tree {
+pub struct Tree {
     root: PageNumber,
     /// Levels of pages with numbers above those with data.
     height: u32,
@@ -28,11 +28,11 @@ fn slot(index: u64, height: u32) -> usize {
 
 impl Tree {
     /// No pages.
-    pub(super) const EMPTY: Self = Self { root: NONE, height: 0 };
+    pub const EMPTY: Self = Self { root: NONE, height: 0 };
 
     /// The page number `index` of the file, or [`NONE`].
     #[must_use]
-    pub(super) fn find(self, store: &Store, index: u64) -> PageNumber {
+    pub fn find(self, store: &Store, index: u64) -> PageNumber {
         if index >= capacity(self.height) {
             return NONE;
         }
@@ -40,7 +40,7 @@ impl Tree {
     }
 
     /// The same page, which is made if it is not there.
-    pub(super) fn find_or_make(&mut self, store: &mut Store, index: u64) -> Result<PageNumber, Full> {
+    pub fn find_or_make(&mut self, store: &mut Store, index: u64) -> Result<PageNumber, Full> {
         while index >= capacity(self.height) {
             self.grow(store)?;
         }
@@ -67,7 +67,7 @@ impl Tree {
     }
 
     /// Gives all pages back but the first `kept`.
-    pub(super) fn cut(&mut self, store: &mut Store, kept: u64) {
+    pub fn cut(&mut self, store: &mut Store, kept: u64) {
         self.root = cut(store, self.root, self.height, kept);
         if self.root == NONE {
             self.height = 0;

@@ -1,6 +1,6 @@
-//! The pages that a file system has.
+//! The pages that something has which grows.
 //!
-//! They come from the frame allocator in chunks, as they are needed, and stay with the file system until its VM
+//! They come from the frame allocator in chunks, as they are needed, and stay with the store until its VM
 //! ends: giving single pages back would make the allocator search long lists, at a moment that a guest chooses.
 
 use crate::{
@@ -10,27 +10,27 @@ use crate::{
 use alloc::vec::Vec;
 
 /// Size of a page in bytes.
-pub(super) const PAGE_SIZE: usize = 4096;
+pub const PAGE_SIZE: usize = 4096;
 /// Pages that are taken from the frame allocator at a time.
 const CHUNK_PAGES: usize = 4;
 
 /// Number of a page.
-pub(super) type PageNumber = u32;
+pub type PageNumber = u32;
 /// No page.
-pub(super) const NONE: PageNumber = 0;
+pub const NONE: PageNumber = 0;
 
 /// There is no room left, or no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub struct Full;
 
 /// What a page can hold.
 ///
 /// # Safety
 /// Any bytes are a value of the type, which fits a page and its alignment.
-pub(super) unsafe trait Plain {}
+pub unsafe trait Plain {}
 
 /// The bytes of a page.
-pub(super) type Bytes = [u8; PAGE_SIZE];
+pub type Bytes = [u8; PAGE_SIZE];
 /// Numbers of further pages.
 pub(super) type Index = [PageNumber; PAGE_SIZE / size_of::<PageNumber>()];
 
@@ -39,8 +39,8 @@ unsafe impl Plain for Bytes {}
 // SAFETY: a page of integers.
 unsafe impl Plain for Index {}
 
-/// All pages of a file system.
-pub(super) struct Store {
+/// All pages of a file system, or of something alike.
+pub struct Store {
     frames: &'static FrameAllocator,
     chunks: Vec<FrameBlock>,
     /// Pages that there may be.
@@ -56,24 +56,24 @@ pub(super) struct Store {
 impl Store {
     /// A store without a limit, for the building of a VM.
     #[must_use]
-    pub(super) fn new(frames: &'static FrameAllocator) -> Self {
+    pub fn new(frames: &'static FrameAllocator) -> Self {
         Self { frames, chunks: Vec::new(), limit: usize::MAX, touched: 0, used: 0, free: NONE }
     }
 
     /// Allows so many pages more than there are. From now on nothing is allocated but chunks.
-    pub(super) fn set_room(&mut self, pages: usize) {
+    pub fn set_room(&mut self, pages: usize) {
         self.limit = self.used + pages;
         self.chunks.reserve_exact(self.limit.div_ceil(CHUNK_PAGES) - self.chunks.len());
     }
 
     /// Pages that there may be, and that are in use.
     #[must_use]
-    pub(super) fn usage(&self) -> (usize, usize) {
+    pub fn usage(&self) -> (usize, usize) {
         (self.limit, self.used)
     }
 
     /// Takes a page of zeros.
-    pub(super) fn take(&mut self) -> Result<PageNumber, Full> {
+    pub fn take(&mut self) -> Result<PageNumber, Full> {
         if self.used == self.limit {
             return Err(Full);
         }
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Gives a page back.
-    pub(super) fn give(&mut self, number: PageNumber) {
+    pub fn give(&mut self, number: PageNumber) {
         let next = self.free;
         if let Some(links) = self.get_mut::<Index>(number) {
             links[0] = next;
@@ -113,13 +113,13 @@ impl Store {
 
     /// The content of a page. There is none for [`NONE`].
     #[must_use]
-    pub(super) fn get<T: Plain>(&self, number: PageNumber) -> Option<&T> {
+    pub fn get<T: Plain>(&self, number: PageNumber) -> Option<&T> {
         // SAFETY: the page is this store's alone, which is borrowed, and holds a `T` whatever its bytes are.
         self.address(number).map(|address| unsafe { &*address.cast() })
     }
 
     /// The content of a page, to be changed.
-    pub(super) fn get_mut<T: Plain>(&mut self, number: PageNumber) -> Option<&mut T> {
+    pub fn get_mut<T: Plain>(&mut self, number: PageNumber) -> Option<&mut T> {
         // SAFETY: as in `get`, and the store is borrowed for this one.
         self.address(number).map(|address| unsafe { &mut *address.cast() })
     }
