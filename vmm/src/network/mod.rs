@@ -4,7 +4,7 @@ mod learned;
 mod mac;
 mod plan;
 mod switch;
-#[cfg(target_os = "none")]
+#[cfg_attr(not(target_os = "none"), path = "no_uplink.rs")]
 pub mod uplink;
 
 pub use mac::{Mac, VmAddresses};

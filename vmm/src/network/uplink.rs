@@ -74,6 +74,13 @@ pub fn open() -> Option<&'static Uplink> {
     Some(uplink)
 }
 
+/// Sends a frame to the uplink. If there is no room for it, it is lost.
+pub fn send(frame: &[u8]) {
+    if let Some(uplink) = get() {
+        uplink.send(frame);
+    }
+}
+
 impl Uplink {
     /// Sets up the device in a slot of the bus.
     ///
@@ -113,7 +120,7 @@ impl Uplink {
     }
 
     /// Sends a frame. Returns whether there was room for it.
-    pub fn send(&self, frame: &[u8]) -> bool {
+    fn send(&self, frame: &[u8]) -> bool {
         let mut ring = self.sent.lock();
         ring.reclaim();
         let length = self.header + frame.len();
