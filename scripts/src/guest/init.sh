@@ -12,6 +12,20 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmp /tmp
 hostname tinyvmm
 ip link set lo up
+# Drivers for the virtio devices of the board, if it has any.
+if grep -qs virtio,mmio /proc/device-tree/*/compatible; then
+    modprobe virtio_mmio
+    cat /sys/bus/virtio/devices/*/modalias 2> /dev/null | xargs -r modprobe -a -q
+fi
+# "ip=" of the kernel's command line, as the kernel would take it if it could set addresses itself
+# (Documentation/admin-guide/nfs/nfsroot.rst): ADDRESS::GATEWAY:NETMASK::DEVICE.
+if [ -n "$ip" ]; then
+    IFS=: read -r address _ gateway netmask _ device _ << END
+$ip
+END
+    ifconfig "${device:-eth0}" "$address" ${netmask:+netmask "$netmask"} up
+    [ -z "$gateway" ] || route add default gw "$gateway"
+fi
 if [ -e /main.py ]; then
     python3 /main.py "$@"
 else

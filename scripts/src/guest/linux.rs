@@ -1,6 +1,6 @@
 //! Linux as a guest: a stock kernel of Debian's, and an initial RAM disk with BusyBox and CPython.
 
-use super::ram_disk;
+use super::{modules, ram_disk};
 use crate::apt::{Apt, Distribution, SHOW_PROGRESS};
 use crate::failure::Failure;
 use crate::paths::cache_dir;
@@ -68,9 +68,11 @@ impl Release {
         format!("{}/{INITRD}", self.name())
     }
 
-    /// Its directory; another one as soon as it would have another first program.
+    /// Its directory; another one as soon as something else would be in it.
     fn directory(self) -> Result<PathBuf> {
-        let digest = Sha256::digest(ram_disk::INIT);
+        let recipe =
+            [&[ram_disk::INIT], &PROGRAMS[..], &ram_disk::NEEDED, &modules::DRIVERS].concat().join("\n");
+        let digest = Sha256::digest(recipe);
         let version: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         Ok(cache_dir()?.join(format!("{}-{version}", self.name())))
     }
@@ -93,9 +95,11 @@ impl Release {
         let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
         let packages = Packages::read(self, work.path())?;
         let (kernel, root) = (work.path().join("kernel"), work.path().join("root"));
+        merge_directories(&kernel)?;
         unpack(&packages.kernel()?, &kernel)?;
         merge_directories(&root)?;
         unpack(&packages.programs()?, &root)?;
+        modules::install(&kernel, &root)?;
         let done = work.path().join("done");
         fs::create_dir(&done)?;
         fs::rename(vmlinuz(&kernel)?, done.join(IMAGE)).context("cannot move the kernel")?;

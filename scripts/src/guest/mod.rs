@@ -1,6 +1,7 @@
 //! `cargo xtask guest`: guests that are assembled from a distribution's packages.
 
 pub mod linux;
+mod modules;
 mod ram_disk;
 
 use anyhow::Result;

@@ -14,11 +14,12 @@ use std::path::Path;
 /// The first program.
 pub(super) const INIT: &str = include_str!("init.sh");
 /// What of a distribution's files programs need to run.
-const NEEDED: [&str; 6] = [
+pub(super) const NEEDED: [&str; 7] = [
     "usr/bin/busybox",
     "usr/bin/python3",
     "usr/lib/aarch64-linux-gnu",
     "usr/lib/ld-linux",
+    "usr/lib/modules",
     "usr/lib/python3",
     "etc/ssl",
 ];

@@ -1,5 +1,6 @@
-//! The program that a VM boots: an ELF file for 64-bit Arm, an arm64 `Image`, or a flat binary.
+//! The program that a VM boots: an ELF file for 64-bit Arm, an arm64 `Image`, perhaps compressed, or a flat binary.
 
+pub(crate) mod gzip;
 mod kernel;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use elf::segment::ProgramHeader;
 use tinyvmm_abi as abi;
 
 use super::manifest::Machine;
+pub use gzip::{Gzip, GzipError};
 use kernel::KernelHeader;
 
 const PAGE_SIZE: u64 = 4096;
@@ -33,6 +35,8 @@ pub struct GuestImage<'a> {
     pub segments: Vec<Segment<'a>>,
     /// Code that all VMs with this image share, beyond their memory.
     pub shared: Vec<Segment<'a>>,
+    /// A kernel that is compressed: what to load at its entry, in place of bytes of its segment.
+    pub packed: Option<Gzip<'a>>,
 }
 
 /// The kinds of image.
@@ -70,10 +74,7 @@ impl<'a> GuestImage<'a> {
         let image = match machine {
             _ if bytes.starts_with(b"\x7fELF") => Self::elf(bytes, machine)?,
             Machine::Tiny => Self::flat(bytes, abi::IMAGE_BASE)?,
-            Machine::Virt => match KernelHeader::find(bytes)? {
-                Some(header) => Self::kernel(bytes, &header),
-                None => Self::flat(bytes, abi::virt::MEMORY_BASE + abi::virt::IMAGE_OFFSET)?,
-            },
+            Machine::Virt => Self::for_board(bytes)?,
         };
         check_fits(&image.segments, machine, memory)?;
         check_beyond(&image.shared, memory)?;
@@ -87,16 +88,29 @@ impl<'a> GuestImage<'a> {
         Ok(Self::in_one_piece(Format::Flat, Segment { address, data, size: length(data), executable: true }))
     }
 
-    fn kernel(data: &'a [u8], header: &KernelHeader) -> Self {
+    fn for_board(bytes: &'a [u8]) -> Result<Self, ImageError> {
+        if let Some(packed) = Gzip::find(bytes)? {
+            let header = KernelHeader::find(&packed.start()?)?.ok_or(ImageError::PackedOther)?;
+            return Ok(Self { packed: Some(packed), ..Self::kernel(&[], packed.size(), &header) });
+        }
+        match KernelHeader::find(bytes)? {
+            Some(header) => Ok(Self::kernel(bytes, length(bytes), &header)),
+            None => Self::flat(bytes, abi::virt::MEMORY_BASE + abi::virt::IMAGE_OFFSET),
+        }
+    }
+
+    /// A kernel whose file, unpacked, has `length` bytes.
+    fn kernel(data: &'a [u8], length: u64, header: &KernelHeader) -> Self {
         let address = abi::virt::MEMORY_BASE + header.text_offset;
         // A kernel's data without initial values, and its first stack, are not in the file.
-        let size = header.image_size.max(length(data));
+        let size = header.image_size.max(length);
         Self::in_one_piece(Format::Kernel, Segment { address, data, size, executable: true })
     }
 
     /// An image that is entered at its first instruction.
     fn in_one_piece(format: Format, segment: Segment<'a>) -> Self {
-        Self { format, entry: segment.address, segments: Vec::from([segment]), shared: Vec::new() }
+        let (entry, segments) = (segment.address, Vec::from([segment]));
+        Self { format, entry, segments, shared: Vec::new(), packed: None }
     }
 
     fn elf(bytes: &'a [u8], machine: Machine) -> Result<Self, ImageError> {
@@ -114,7 +128,7 @@ impl<'a> GuestImage<'a> {
         let (segments, shared) = (load(own)?, load(shared)?);
         let entry = file.ehdr.e_entry;
         match segments.iter().chain(&shared).any(|segment| segment.contains(entry)) {
-            true => Ok(Self { format: Format::Elf, entry, segments, shared }),
+            true => Ok(Self { format: Format::Elf, entry, segments, shared, packed: None }),
             false if segments.is_empty() && shared.is_empty() => Err(ImageError::NothingToLoad),
             false => Err(ImageError::Entry(entry)),
         }
@@ -274,6 +288,10 @@ pub enum ImageError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The file is compressed, and wrong as such.
+    Packed(GzipError),
+    /// The file is compressed, and what is in it is not a kernel.
+    PackedOther,
 }
 
 impl ImageError {
@@ -328,7 +346,15 @@ impl fmt::Display for ImageError {
             Self::Kernel { field, value, problem } => {
                 write!(f, "not a kernel for this machine: {field} {value:#x} {problem}")
             }
+            Self::Packed(error) => write!(f, "compressed by gzip, but {error}"),
+            Self::PackedOther => f.write_str("compressed by gzip, and not an arm64 Image: unpack it"),
         }
+    }
+}
+
+impl From<GzipError> for ImageError {
+    fn from(error: GzipError) -> Self {
+        Self::Packed(error)
     }
 }
 

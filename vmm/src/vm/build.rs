@@ -13,7 +13,7 @@ use crate::{
     },
     bundle::{
         Bundle,
-        image::{GuestImage, ImageError, Segment},
+        image::{GuestImage, GzipError, ImageError, Segment},
         manifest::{FileName, Machine, VmConfig},
         rom::RomError,
     },
@@ -187,8 +187,8 @@ impl<'a> Builder<'a> {
         let used_before = HEAP.memory_used();
         let bytes = self.bundle.file(&config.image.name).unwrap_or_default();
         let disks = self.disks(id, config)?;
-        let image = GuestImage::parse(bytes, config.machine, config.memory)
-            .map_err(|error| Reason::Image(config.image.clone(), error))?;
+        let unusable = |error| Reason::Image(config.image.clone(), error);
+        let image = GuestImage::parse(bytes, config.machine, config.memory).map_err(unusable)?;
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
         let (memory, console, board) = match config.machine {
             Machine::Tiny => self.tiny(config, args, &image.shared)?,
@@ -196,7 +196,7 @@ impl<'a> Builder<'a> {
         };
         let files = self.files(config)?;
         let mailbox = self.mailbox(config)?;
-        load(&memory, &image);
+        load(&memory, &image).map_err(|error| unusable(error.into()))?;
         let tree = match config.machine {
             Machine::Tiny => None,
             Machine::Virt => Some(self.equip(&memory, &image, &board, config, args)?),
@@ -383,16 +383,23 @@ fn map_blocks(
     Ok(())
 }
 
-/// Copies an image into the VM's memory, which is zero, and makes its code visible to instruction fetches.
-fn load(memory: &GuestMemory, image: &GuestImage<'_>) {
+/// Puts an image into the VM's memory, which is zero, and makes its code visible to instruction fetches.
+fn load(memory: &GuestMemory, image: &GuestImage<'_>) -> Result<(), GzipError> {
+    // The image has been checked against the size of RAM.
     for segment in &image.segments {
-        // The image has been checked against the size of RAM.
         let Ok(range) = memory.check(segment.address, segment.data.len() as u64) else { continue };
         memory.write(range, segment.data);
         if segment.executable {
             memory.publish_code(range);
         }
     }
+    if let Some(packed) = &image.packed
+        && let Ok(range) = memory.check(image.entry, packed.size())
+    {
+        packed.unpack(memory.writer(range))?;
+        memory.publish_code(range);
+    }
+    Ok(())
 }
 
 /// Maps the virtual CPU interface of a GICv2 for the guest; a GICv3 has system registers.
@@ -453,7 +460,10 @@ mod tests {
     use super::*;
     use crate::{
         bundle::{
-            image::tests::{CODE, Load, program},
+            image::{
+                gzip::tests::compressed,
+                tests::{CODE, Load, program},
+            },
             manifest::Manifest,
         },
         memory::frames::tests::frames,
@@ -552,6 +562,34 @@ mod tests {
         drop(vcpus);
         assert!(frames.used() > 0, "the next VM may use it");
         builder.tidy();
+        assert_eq!(frames.used(), 0);
+    }
+
+    #[test]
+    fn a_compressed_kernel_is_unpacked_where_it_runs() {
+        let frames = frames(2048);
+        let mut kernel: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        kernel[16..24].copy_from_slice(&(1_u64 << 20).to_le_bytes());
+        kernel[24..32].fill(0);
+        kernel[8..16].fill(0);
+        kernel[56..60].copy_from_slice(b"ARM\x64");
+        let good = compressed(&kernel);
+        let bad = [&good[..good.len() - 8], &[0; 4], &good[good.len() - 4..]].concat();
+        let bytes = bundle(&[("good", &good), ("bad", &bad)]);
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let config = |image: &str| {
+            let text = "[[vm]]\nname = \"a\"\nmachine = \"virt\"\nmemory = \"4MiB\"\n";
+            Manifest::parse(&format!("{text}image = \"{image}\"\n")).unwrap()
+        };
+        let (good, bad) = (config("good"), config("bad"));
+        let vcpus = build_all(&bundle, &good.vms, frames).unwrap();
+        let (memory, mut loaded) = (&vcpus[0].vm.memory, vec![0; kernel.len() + 1]);
+        memory.read(memory.check(MEMORY_BASE, loaded.len() as u64).unwrap(), &mut loaded);
+        assert!(loaded[..kernel.len()] == kernel && loaded[kernel.len()] == 0);
+        drop(vcpus);
+        let error = build_all(&bundle, &bad.vms, frames).err().unwrap().to_string();
+        let start = "tinyvmm.toml:5: vm 'a': image = \"bad\": compressed by gzip, but its checksum ";
+        assert!(error.starts_with(start), "{error}");
         assert_eq!(frames.used(), 0);
     }
 

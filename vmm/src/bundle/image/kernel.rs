@@ -6,6 +6,8 @@ use tinyvmm_abi::virt::MEMORY_MAX;
 /// What stands at [`MAGIC_OFFSET`].
 const MAGIC: &[u8; 4] = b"ARM\x64";
 const MAGIC_OFFSET: usize = 56;
+/// Size of the header in bytes.
+pub(super) const KERNEL_HEADER_SIZE: usize = 64;
 /// Kernels from before `image_size` was defined want to be here.
 const OLD_TEXT_OFFSET: u64 = 0x8_0000;
 /// An `Image` stands less than this above a multiple of it.

@@ -52,7 +52,7 @@ fn a_flat_image_is_loaded_and_entered_at_its_base() {
     let image = GuestImage::parse(b"code", Machine::Tiny, MEMORY).unwrap();
     let segment = Segment { address: abi::IMAGE_BASE, data: b"code", size: 4, executable: true };
     let (format, entry) = (Format::Flat, abi::IMAGE_BASE);
-    assert_eq!(image, GuestImage { format, entry, segments: vec![segment], shared: vec![] });
+    assert_eq!(image, GuestImage { format, entry, segments: vec![segment], shared: vec![], packed: None });
 }
 
 #[test]
@@ -194,6 +194,24 @@ fn a_kernel_header_is_checked_by_field() {
         error(0x1000, 1 << 20, 0),
         "too large: it reaches up to 0x40101000, and memory is 1024KiB: 1092KiB are enough"
     );
+}
+
+#[test]
+fn a_kernel_may_be_compressed() {
+    let file = gzip::tests::compressed(&kernel(0x1000, 0x8000, 0));
+    let image = GuestImage::parse(&file, Machine::Virt, MEMORY).unwrap();
+    assert_eq!((image.format, image.entry - RAM), (Format::Kernel, 0x1000));
+    assert_eq!((image.segments[0].data, image.segments[0].size), (&[][..], 0x8000));
+    assert_eq!(image.packed.unwrap().size(), 100);
+    let large = gzip::tests::compressed(&kernel(0, 2 << 20, 0));
+    let message = "too large: it reaches up to 0x40200000, and memory is 1024KiB: 2112KiB are enough";
+    assert_eq!(board_error(&large), message);
+    let said = [&file[..file.len() - 4], &u32::MAX.to_le_bytes()].concat();
+    assert!(board_error(&said).starts_with("too large: it reaches up to 0x140000fff, "));
+    assert_eq!(board_error(&file[..15]), "compressed by gzip, but it ends too early");
+    let other = gzip::tests::compressed(b"\x7fELF");
+    assert_eq!(board_error(&other), "compressed by gzip, and not an arm64 Image: unpack it");
+    assert!(GuestImage::parse(&file, Machine::Tiny, MEMORY).is_ok_and(|image| image.format == Format::Flat));
 }
 
 #[test]

@@ -109,7 +109,7 @@ mod tests {
     fn image(format: Format, offset: u64, size: u64) -> GuestImage<'static> {
         let address = MEMORY_BASE + offset;
         let segments = vec![Segment { address, data: &[], size, executable: true }];
-        GuestImage { format, entry: address, segments, shared: vec![] }
+        GuestImage { format, entry: address, segments, shared: vec![], packed: None }
     }
 
     fn tree(image: &GuestImage<'_>, memory: u64) -> u64 {
