@@ -10,9 +10,9 @@ use crate::{
     platform::VirtioSlot,
     virtio_bus::{self, Memory},
 };
+use alloc::{boxed::Box, vec::Vec};
 use bitflags::bitflags;
 use core::ops::Range;
-use heapless::Vec;
 use spin::{Mutex, Once};
 use virtio_drivers::{
     queue::VirtQueue,
@@ -174,9 +174,9 @@ struct Ring {
     /// All the buffers.
     block: FrameBlock,
     /// Parts of it that the device does not have.
-    free: Vec<Range<usize>, BUFFERS>,
+    free: Vec<Range<usize>>,
     /// Those that it has, by the queue's tokens.
-    lent: [Range<usize>; BUFFERS],
+    lent: Box<[Range<usize>]>,
 }
 
 impl Ring {
@@ -184,7 +184,7 @@ impl Ring {
         let queue = VirtQueue::new(transport, number, false, false).ok()?;
         let block = FrameBlock::zeroed(&FRAMES, (BUFFERS * BUFFER_SIZE) as u64).ok()?;
         let free = (0..BUFFERS).map(|index| index * BUFFER_SIZE..(index + 1) * BUFFER_SIZE).collect();
-        Some(Self { queue, block, free, lent: [const { 0..0 }; BUFFERS] })
+        Some(Self { queue, block, free, lent: core::iter::repeat_n(0..0, BUFFERS).collect() })
     }
 
     /// Lets the device write all buffers.
@@ -229,8 +229,7 @@ impl Ring {
     /// Takes back all buffers that the device has sent.
     fn reclaim(&mut self) {
         while let Some(Range { start, .. }) = self.pop(Direction::Out) {
-            // There is room for all of them.
-            let _ = self.free.push(start..start + BUFFER_SIZE);
+            self.free.push(start..start + BUFFER_SIZE);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         net,
         queue::{Progress, Queue, Served, Violation},
     },
+    monitor,
     network::{Header, Mac, Port, Switch, Way, uplink},
     scheduler,
 };
@@ -44,16 +45,12 @@ pub struct Card {
     traffic: Traffic,
 }
 
-/// What went through a card, in frames.
+/// What went through a card, in frames: see [`monitor::Card`].
 #[derive(Debug, Default)]
-pub struct Traffic {
-    /// Sent by the VM, and passed on.
+struct Traffic {
     sent: AtomicU64,
-    /// Put into the VM's buffers.
     received: AtomicU64,
-    /// Sent by the VM, and not passed on.
     refused: AtomicU64,
-    /// For the VM, which had no room for them.
     lost: AtomicU64,
 }
 
@@ -114,6 +111,17 @@ fn set_port(VmId(index): VmId, vm: Weak<Vm>) {
     let mut fabric = FABRIC.lock();
     if let Some(place) = fabric.as_mut().and_then(|fabric| fabric.vms.get_mut(index)) {
         *place = vm;
+    }
+}
+
+/// Shows the cards of all VMs that are there.
+pub fn for_each_card(mut show: impl FnMut(&monitor::Card<'_>)) {
+    let vm = |index| FABRIC.lock().as_ref()?.vms.get(index).map(Weak::upgrade);
+    for vm in (0..).map_while(vm).flatten() {
+        if let Some((_, _, card)) = vm.card() {
+            show(&card.row(&vm));
+        }
+        fleet::let_go(vm);
     }
 }
 
@@ -180,6 +188,14 @@ impl Card {
     #[must_use]
     pub fn mac(&self) -> Mac {
         self.mac
+    }
+
+    fn row<'a>(&self, vm: &'a Vm) -> monitor::Card<'a> {
+        let VmId(index) = vm.id;
+        let Traffic { sent, received, refused, lost } = &self.traffic;
+        let [sent, received, refused, lost] =
+            [sent, received, refused, lost].map(|counter| counter.load(Ordering::Relaxed));
+        monitor::Card { number: index + 1, name: &vm.name, mac: self.mac, sent, received, refused, lost }
     }
 
     /// Passes on what the VM sends.
