@@ -84,6 +84,13 @@ impl Dialogue {
         Ok(self)
     }
 
+    /// What follows `start` in the first line that was printed with it.
+    pub(crate) fn seen(&mut self, start: &str) -> Result<String> {
+        let begin = self.wait_for(start, 0)?;
+        let end = self.wait_for("\n", begin)?;
+        Ok(self.seen[begin..end - 1].to_owned())
+    }
+
     /// Waits for `text` in what is printed from `start` on. Returns where it ends.
     fn wait_for(&mut self, text: &str, start: usize) -> Result<usize> {
         let deadline = Instant::now() + PATIENCE;

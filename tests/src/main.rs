@@ -39,6 +39,7 @@ mod serial;
 mod storms;
 mod supervision;
 mod terminal;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         serial::tests(),
         storms::tests(),
         supervision::tests(),
+        transfer::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
