@@ -38,6 +38,7 @@ mod serial;
 mod storms;
 mod supervision;
 mod terminal;
+mod virtio;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         serial::tests(),
         storms::tests(),
         supervision::tests(),
+        virtio::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

@@ -19,7 +19,7 @@ use crate::{
 use alloc::vec::Vec;
 use tinyvmm_abi::virt::{VIRTIO_INTID, VIRTIO_SPACING};
 
-/// Requests that are carried out at a time.
+/// Requests that are carried out at a time, if none of them waits for hardware.
 const REQUESTS_AT_A_TIME: usize = 8;
 
 /// A device and what is behind it.
@@ -58,9 +58,12 @@ impl VirtioDevice {
     fn serve(&self, vm: &Vm, index: usize, queue: &mut Queue) -> Result<Progress, Violation> {
         let memory = &vm.memory;
         match (&self.backend, index) {
-            (Backend::Disk(disk), _) => queue.serve(memory, REQUESTS_AT_A_TIME, |chain| {
-                block::request(memory, chain, disk, |error| disk.complain(&vm.name, error))
-            }),
+            (Backend::Disk(disk), _) => {
+                let limit = if disk.is_in_memory() { REQUESTS_AT_A_TIME } else { 1 };
+                queue.serve(memory, limit, |chain| {
+                    block::request(memory, chain, disk, |error| disk.complain(&vm.name, error))
+                })
+            }
             (Backend::Console, console::RECEIVE) => receive(vm, queue),
             (Backend::Console, _) => queue.serve(memory, REQUESTS_AT_A_TIME, |chain| {
                 Ok(console::transmit(memory, chain, |bytes| vm.write(bytes)))
