@@ -34,6 +34,14 @@ enum Backend {
     /// The VM's side of the console.
     Console,
     Entropy,
+    /// Messages from and to other VMs.
+    Messages(Box<Mutex<Link>>),
+}
+
+/// A socket and what is at its other end.
+struct Link {
+    socket: vsock::Socket,
+    channel: Channel,
 }
 
 impl VirtioDevice {
