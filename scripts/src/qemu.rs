@@ -97,6 +97,9 @@ pub struct Board {
     /// A disk image: the SD card of raspi4b, a virtio disk on the others, where it may be repeated for virtio0, virtio1, ...
     #[arg(long = "disk", value_name = "FILE")]
     pub disks: Vec<PathBuf>,
+    /// Connects the board's network device: user, tap,... or whatever else QEMU's -netdev takes, without the id
+    #[arg(long = "net", value_name = "BACKEND")]
+    pub network: Option<String>,
     /// One more argument for QEMU, as in --qemu-arg=-d --qemu-arg=int; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
@@ -110,6 +113,7 @@ impl Default for Board {
             smp: 1,
             memory: Size::mib(1024),
             disks: Vec::new(),
+            network: None,
             extra: Vec::new(),
         }
     }
@@ -134,6 +138,11 @@ impl Board {
         }
         if self.machine == Machine::Raspi4b && self.disks.len() > 1 {
             return Err(Failure::bad_input("--machine raspi4b has one SD card: give one --disk"));
+        }
+        if self.machine == Machine::Raspi4b && self.network.is_some() {
+            return Err(Failure::bad_input(
+                "--machine raspi4b has no network device in QEMU: leave --net out",
+            ));
         }
         match self.disks.iter().find(|disk| !disk.is_file()) {
             Some(disk) => Err(Failure::bad_input(format!("--disk {}: no such file", disk.display()))),
@@ -167,6 +176,14 @@ impl Board {
             command.arg("-dtb").arg(raspberry_pi::device_tree()?);
         }
         self.disks.iter().enumerate().for_each(|(number, disk)| self.attach(&mut command, number, disk));
+        if let Some(backend) = &self.network {
+            command.args([
+                "-netdev",
+                &format!("{backend},id=net0"),
+                "-device",
+                "virtio-net-device,netdev=net0",
+            ]);
+        }
         if !bootargs.is_empty() {
             command.args(["-append", bootargs]);
         }
@@ -240,6 +257,17 @@ mod tests {
         assert!(error(pi(&disks)).contains("one SD card"));
         drop(directory);
         assert!(error(pi(&disks[1..])).ends_with("/c: no such file"));
+    }
+
+    #[test]
+    fn the_network_is_where_the_board_has_a_device() {
+        let network = Some("user,hostfwd=tcp::8080-:80".to_owned());
+        let virt = line(&Board { network: network.clone(), ..Board::default() }, "");
+        let expected = "-netdev user,hostfwd=tcp::8080-:80,id=net0 -device virtio-net-device,netdev=net0";
+        assert!(virt.ends_with(expected), "{virt}");
+        let pi = Board { network, ..Board::of(Machine::Raspi4b, 4) };
+        let error = pi.command(Path::new("a"), Path::new("b"), "").unwrap_err().to_string();
+        assert!(error.contains("no network device"), "{error}");
     }
 
     #[test]

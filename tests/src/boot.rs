@@ -35,6 +35,7 @@ pub(crate) struct Vm {
     autostart: bool,
     capabilities: Vec<String>,
     disks: Vec<String>,
+    network: Option<String>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -56,6 +57,7 @@ impl Vm {
             autostart: true,
             capabilities: vec![],
             disks: vec![],
+            network: None,
             files: vec![],
         }
     }
@@ -125,6 +127,11 @@ impl Vm {
         Self { disks: disks.into(), ..self }
     }
 
+    /// Has a network card that reaches `vms` or the `uplink`.
+    pub(crate) fn network(self, reach: &str) -> Self {
+        Self { network: Some(reach.into()), ..self }
+    }
+
     /// Has one more file.
     pub(crate) fn file(mut self, path: &str, data: impl AsRef<[u8]>) -> Self {
         self.files.push((path.into(), data.as_ref().into()));
@@ -146,6 +153,9 @@ impl Vm {
         head += &format!("autostart = {}\ncapabilities = {:?}\n", self.autostart, self.capabilities);
         if !self.disks.is_empty() {
             head += &format!("disk = {:?}\n", self.disks);
+        }
+        if let Some(network) = &self.network {
+            head += &format!("network = {network:?}\n");
         }
         let files = self.files.iter().map(|(path, _)| format!("{path:?} = {:?}\n", self.file_name(path)));
         if self.files.is_empty() { head } else { head + "[vm.files]\n" + &files.collect::<String>() }

@@ -27,6 +27,7 @@ mod matrix;
 mod messages;
 mod mpremote;
 mod native;
+mod network;
 mod power;
 mod process;
 mod push;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         machine::tests(),
         messages::tests(),
         mpremote::tests(),
+        network::tests(),
         power::tests(),
         push::tests(),
         raspi4b::tests(),

@@ -16,7 +16,7 @@ use crate::{
         page_table::{ADDRESS_LIMIT, PAGE_SIZE},
     },
     platform::{GicCpus, Platform, Psci, Required},
-    random, raspberry_pi,
+    random, raspberry_pi, virtio_bus,
     vm::{self, BuildError, Deployment, Interrupts},
 };
 use core::{fmt, ops::Range};
@@ -241,6 +241,7 @@ pub fn start_vms(board: &Required<'_>, platform: &Platform<'static>) -> Result<(
     let cores = start_cores(board, platform);
     manifest.check_cores(|core| usize::from(core) < cores).map_err(|error| Error::Bundle(error.into()))?;
     disks::init(platform);
+    virtio_bus::init(&platform.virtio_slots);
     vm::start(deployment, cores).map_err(Error::Vm)
 }
 

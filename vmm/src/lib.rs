@@ -23,11 +23,14 @@ pub mod hypercall;
 pub mod logger;
 pub mod memory;
 pub mod monitor;
+pub mod network;
 pub mod pages;
 pub mod platform;
 pub mod provision;
 pub mod random;
 pub mod raspberry_pi;
 pub mod scheduler;
+#[cfg(target_os = "none")]
+pub mod virtio_bus;
 pub mod vm;
 mod word;

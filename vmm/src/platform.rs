@@ -65,7 +65,7 @@ pub struct Platform<'a> {
     /// Registers of the SD hosts that may have the card, the BCM2711's second one first.
     pub sd_hosts: [Option<Range<u64>>; SD_HOSTS.len()],
     /// Slots of a virtio-mmio bus, in the order of the device tree.
-    pub virtio_slots: Vec<Range<u64>, MAX_VIRTIO_SLOTS>,
+    pub virtio_slots: Vec<VirtioSlot, MAX_VIRTIO_SLOTS>,
     /// What the boot loader has put there to start random numbers from.
     pub seeds: [&'a [u8]; 2],
 }
@@ -79,6 +79,15 @@ pub struct Uart {
     pub interrupt: Option<u32>,
     /// Frequency of its clock in hertz, where the device tree says it. Elsewhere the firmware has set the rate.
     pub clock: Option<u32>,
+}
+
+/// A slot of a virtio-mmio bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtioSlot {
+    /// Its registers.
+    pub registers: Range<u64>,
+    /// Its interrupt's number.
+    pub interrupt: Option<u32>,
 }
 
 /// An Arm generic interrupt controller.
@@ -272,7 +281,8 @@ impl<'a> Platform<'a> {
         }
         if node.is_compatible("virtio,mmio") {
             // What is in slots beyond these is not used.
-            let _ = path.reg(0).map(|slot| self.virtio_slots.push(slot));
+            let slot = |registers| VirtioSlot { registers, interrupt: path.interrupt(0) };
+            let _ = path.reg(0).map(|registers| self.virtio_slots.push(slot(registers)));
         }
         if node.is_compatible("arm,pl031") {
             self.clock = path.reg(0);
@@ -417,10 +427,11 @@ mod tests {
         fdt.property_string("compatible", "arm,pl031").unwrap();
         fdt.property_array_u64("reg", &[0x901_0000, 0x1000]).unwrap();
         fdt.end_node(node).unwrap();
-        for slot in ["a000000", "a000200"] {
+        for (slot, number) in [("a000000", 16), ("a000200", 17)] {
             let node = fdt.begin_node(&alloc::format!("virtio_mmio@{slot}")).unwrap();
             fdt.property_string("compatible", "virtio,mmio").unwrap();
             fdt.property_array_u64("reg", &[u64::from_str_radix(slot, 16).unwrap(), 0x200]).unwrap();
+            fdt.property_array_u32("interrupts", &[0, number, 1]).unwrap();
             fdt.end_node(node).unwrap();
         }
         let node = fdt.begin_node("mmc@fe340000").unwrap();
@@ -452,7 +463,9 @@ mod tests {
         let uart = Uart { registers: 0x900_0000..0x900_1000, interrupt: Some(33), clock: Some(24_000_000) };
         assert_eq!(platform.uart, Some(uart));
         assert_eq!(platform.clock, Some(0x901_0000..0x901_1000));
-        assert_eq!(platform.virtio_slots[..], [0xa00_0000..0xa00_0200, 0xa00_0200..0xa00_0400]);
+        let slots = [(0xa00_0000..0xa00_0200, 48), (0xa00_0200..0xa00_0400, 49)];
+        let slots = slots.map(|(registers, number)| VirtioSlot { registers, interrupt: Some(number) });
+        assert_eq!(platform.virtio_slots[..], slots);
         assert_eq!(platform.sd_hosts, [Some(0xfe34_0000..0xfe34_0100), None]);
         assert_eq!(platform.seeds, [&b"chance"[..], b""]);
         assert_eq!(platform.psci, Some(Psci::Smc));

@@ -2,7 +2,7 @@
 
 use super::figure::{self, Figure, IDLE_VMS};
 use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
-use super::{micropython, perf};
+use super::{micropython, network, perf};
 use crate::bundle::Draft;
 use crate::paths::{Products, root};
 use crate::qemu::{Board, Cpu, Machine};
@@ -56,6 +56,7 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["min_memory"], run: micropython::min_memory },
     Experiment { ids: &["print_exits"], run: micropython::print_exits },
     Experiment { ids: &["serial_per_byte"], run: micropython::serial_per_byte },
+    Experiment { ids: &["virtio_net"], run: network::virtio_net },
     Experiment { ids: &["sd_read"], run: Subject::sd_card },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },
@@ -219,7 +220,13 @@ impl Subject {
         self.boot_with(&self.board(cores), &self.products.hypervisor(), &bundle, bootargs)
     }
 
-    fn board(&self, cores: u8) -> Board {
+    /// The same on another board.
+    pub(super) fn boot_on(&self, board: &Board, draft: &Draft) -> Result<String> {
+        self.boot_with(board, &self.products.hypervisor(), &draft.pack(&self.products)?, "")
+    }
+
+    /// The board with so many cores.
+    pub(super) fn board(&self, cores: u8) -> Board {
         let extra = INSTRUCTION_COUNT.map(Into::into).to_vec();
         Board { cpu: self.cpu, extra, ..Board::of(self.machine, cores) }
     }

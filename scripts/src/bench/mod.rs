@@ -3,6 +3,7 @@
 mod figure;
 mod measure;
 mod micropython;
+mod network;
 mod output;
 mod perf;
 mod trace;

@@ -190,8 +190,8 @@ fn read_bits(register: u64, intid: u32) -> u32 {
 }
 
 /// Writes a register, with an instruction that describes itself to the hypervisor.
-fn write(address: u64, value: u32) {
-    // SAFETY: a register of the virtual GIC.
+pub(crate) fn write(address: u64, value: u32) {
+    // SAFETY: a register of a device.
     unsafe { core::arch::asm!("str {:w}, [{}]", in(reg) value, in(reg) address) };
 }
 
@@ -200,9 +200,9 @@ fn write_byte(address: u64, value: u8) {
     unsafe { core::arch::asm!("strb {:w}, [{}]", in(reg) u32::from(value), in(reg) address) };
 }
 
-fn read(address: u64) -> u32 {
+pub(crate) fn read(address: u64) -> u32 {
     let value: u32;
-    // SAFETY: a register of the virtual GIC.
+    // SAFETY: a register of a device.
     unsafe { core::arch::asm!("ldr {:w}, [{}]", out(reg) value, in(reg) address) };
     value
 }

@@ -1,6 +1,8 @@
 //! What the test guests share.
 #![no_std]
 
+pub mod board;
+pub mod card;
 pub mod gic;
 pub mod irq;
 pub mod psci;

@@ -32,6 +32,12 @@ pub mod cache {
 
 /// The core.
 pub mod cpu {
+    /// The only one.
+    #[must_use]
+    pub fn core_index() -> usize {
+        0
+    }
+
     /// None: the tests do without chance.
     #[must_use]
     pub fn random() -> Option<u64> {

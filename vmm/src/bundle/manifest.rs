@@ -20,6 +20,7 @@
 //! storage = "1MiB"            # optional: room for the files that it writes
 //! disk = "sd:2"               # optional: a block device, a partition of one, or a file as file:NAME or overlay:NAME,
 //!                             # or an array of them
+//! network = "vms"             # optional, virt: whom its network card reaches: vms, or uplink for the world as well
 //! autostart = true            # optional: whether it starts by itself
 //! capabilities = ["log"]      # optional: what it may do besides: board, control, log, messages
 //! [vm.files]                  # optional
@@ -81,6 +82,7 @@ const VM_KEYS: &[&str] = &[
     "console",
     "storage",
     "disk",
+    "network",
     "autostart",
     "capabilities",
     "files",
@@ -131,6 +133,8 @@ pub struct VmConfig {
     pub storage: u64,
     /// The disks that it has, none of which another VM has.
     pub disks: Vec<DiskName>,
+    /// Whom its network card reaches, if it has one.
+    pub network: Option<Network>,
     /// Whether it starts by itself.
     pub autostart: bool,
     /// What it may do besides.
@@ -228,6 +232,24 @@ pub struct Affinity {
     pub position: Position,
 }
 
+/// The network card of a VM, and where the manifest gives it one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Whom it reaches.
+    pub reach: Reach,
+    /// Where the manifest says it.
+    pub position: Position,
+}
+
+/// Whom a VM reaches by its network card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The other VMs that have one.
+    Vms,
+    /// These, and whoever is on the network of the board.
+    Uplink,
+}
+
 /// What a VM may do to others or see of them: bits of [`abi::vms`], `CAPABILITY_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(pub u32);
@@ -314,6 +336,7 @@ impl VmConfig {
                 .get("storage")
                 .map_or(Ok(DEFAULT_STORAGE), |value| size_in(&value, &(0..=STORAGE_MAX)))?,
             disks: table.get("disk").map_or(Ok(Vec::new()), |value| disk::disks(&value))?,
+            network: only_on(Machine::Virt, "network")?.map(|value| network(&value)).transpose()?,
             autostart: table.get("autostart").map_or(Ok(true), |value| value.boolean())?,
             capabilities: table
                 .get("capabilities")
@@ -481,6 +504,15 @@ fn restart(value: &Value<'_>) -> Result<Restart, ManifestError> {
         "always" => Ok(Restart::Always),
         _ => Err(value.error(Problem::Restart)),
     }
+}
+
+fn network(value: &Value<'_>) -> Result<Network, ManifestError> {
+    let reach = match value.string()? {
+        "vms" => Reach::Vms,
+        "uplink" => Reach::Uplink,
+        _ => return Err(value.error(Problem::Network)),
+    };
+    Ok(Network { reach, position: value.position() })
 }
 
 fn console(value: &Value<'_>) -> Result<Console, ManifestError> {

@@ -5,13 +5,14 @@ use super::{
     Device,
     assignment::OpenError,
     sd::{CardError, SdCard, Sdhci},
-    virtio::{self, VirtioDisk},
+    virtio::VirtioDisk,
 };
 use crate::{
     arch::mmu::{self, Kind},
     bundle::manifest::DeviceName,
-    memory::{heap::FRAMES, page_table::PAGE_SIZE},
-    platform::{MAX_VIRTIO_SLOTS, Platform},
+    memory::heap::FRAMES,
+    platform::Platform,
+    virtio_bus,
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Range;
@@ -19,21 +20,17 @@ use spin::{Mutex, Once};
 
 type Opened = Result<&'static Device, OpenError>;
 
-/// Where the board may have block devices.
-struct Places {
-    sd_hosts: [Option<Range<u64>>; 2],
-    virtio_slots: heapless::Vec<Range<u64>, MAX_VIRTIO_SLOTS>,
-}
+/// SD hosts that the board may have.
+type SdHosts = [Option<Range<u64>>; 2];
 
-static PLACES: Once<Places> = Once::new();
+static SD_HOSTS: Once<SdHosts> = Once::new();
 
 /// The devices that were wanted so far.
 static DEVICES: Mutex<Vec<(DeviceName, Opened)>> = Mutex::new(Vec::new());
 
-/// Remembers where the board may have block devices.
+/// Remembers where the board may have SD cards.
 pub fn init(platform: &Platform<'_>) {
-    let (sd_hosts, virtio_slots) = (platform.sd_hosts.clone(), platform.virtio_slots.clone());
-    PLACES.call_once(|| Places { sd_hosts, virtio_slots });
+    SD_HOSTS.call_once(|| platform.sd_hosts.clone());
 }
 
 /// The device of this name. What has failed once is not tried again.
@@ -42,18 +39,21 @@ pub fn open(name: DeviceName) -> Opened {
     if let Some((_, opened)) = devices.iter().find(|(known, _)| *known == name) {
         return *opened;
     }
-    let opened = PLACES.get().map_or(Err(OpenError::Missing), |places| set_up(places, name));
+    let opened = set_up(name);
     devices.push((name, opened));
     opened
 }
 
-fn set_up(places: &Places, name: DeviceName) -> Opened {
+fn set_up(name: DeviceName) -> Opened {
     let device = match name {
-        DeviceName::Sd => Device::new(name, Box::new(sd_card(places)?), &FRAMES),
+        DeviceName::Sd => {
+            Device::new(name, Box::new(sd_card(SD_HOSTS.get().ok_or(OpenError::Missing)?)?), &FRAMES)
+        }
         DeviceName::Virtio(number) => {
-            let slot = virtio_slot(places, number).ok_or(OpenError::Missing)?;
-            // SAFETY: mapped, and used here alone: each number is another slot, and is opened once.
-            let disk = unsafe { VirtioDisk::open(&slot) }.ok_or(OpenError::Broken)?;
+            let slot =
+                virtio_bus::find(virtio_bus::Kind::Block, usize::from(number)).ok_or(OpenError::Missing)?;
+            // SAFETY: used here alone: each number is another slot, and is opened once.
+            let disk = unsafe { VirtioDisk::open(slot) }.ok_or(OpenError::Broken)?;
             Device::new(name, Box::new(disk), &FRAMES)
         }
     };
@@ -61,9 +61,9 @@ fn set_up(places: &Places, name: DeviceName) -> Opened {
 }
 
 /// The card of the first SD host that has one.
-fn sd_card(places: &Places) -> Result<SdCard<Sdhci>, OpenError> {
+fn sd_card(hosts: &SdHosts) -> Result<SdCard<Sdhci>, OpenError> {
     let mut error = OpenError::Missing;
-    for registers in places.sd_hosts.iter().flatten() {
+    for registers in hosts.iter().flatten() {
         map(registers)?;
         // SAFETY: just mapped, and used here alone.
         match unsafe { Sdhci::open(registers) }.and_then(SdCard::start) {
@@ -74,33 +74,6 @@ fn sd_card(places: &Places) -> Result<SdCard<Sdhci>, OpenError> {
         }
     }
     Err(error)
-}
-
-/// The slot of the virtio bus that has block device `number`. QEMU fills the slots from the last one of the device tree on,
-/// so that they are counted as on its command line.
-fn virtio_slot(places: &Places, number: u8) -> Option<Range<u64>> {
-    /// Whether the bus is mapped.
-    static MAPPED: Once<Result<(), OpenError>> = Once::new();
-    let slots = &places.virtio_slots;
-    MAPPED.call_once(|| map_all(slots)).ok()?;
-    // SAFETY: just mapped.
-    let mut disks = slots.iter().rev().filter(|slot| unsafe { virtio::is_block_device(slot) });
-    disks.nth(usize::from(number)).cloned()
-}
-
-/// Maps slots, of which several may be in a page.
-fn map_all(slots: &[Range<u64>]) -> Result<(), OpenError> {
-    let mut slots: Vec<_> = slots.to_vec();
-    slots.sort_by_key(|slot| slot.start);
-    let mut mapped = 0;
-    for slot in slots.into_iter().filter(|slot| !slot.is_empty()) {
-        let rest = slot.start.max(mapped)..slot.end;
-        if !rest.is_empty() {
-            map(&rest)?;
-            mapped = rest.end.next_multiple_of(PAGE_SIZE);
-        }
-    }
-    Ok(())
 }
 
 fn map(registers: &Range<u64>) -> Result<(), OpenError> {

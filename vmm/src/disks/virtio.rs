@@ -3,17 +3,15 @@
 //! The queue and the transport are those of the crate `virtio-drivers`. Its own block driver waits for ever.
 
 use super::{BlockDevice, Deadline, Error};
-use crate::memory::{frames::FrameBlock, heap::FRAMES, page_table::PAGE_SIZE};
+use crate::{
+    platform::VirtioSlot,
+    virtio_bus::{self, Memory},
+};
 use bitflags::bitflags;
-use core::{ops::Range, ptr::NonNull};
 use tinyvmm_abi::disks::SECTOR_SIZE;
 use virtio_drivers::{
-    BufferDirection, Hal, PhysAddr,
     queue::VirtQueue,
-    transport::{
-        DeviceStatus, Transport,
-        mmio::{MmioTransport, VirtIOHeader},
-    },
+    transport::{DeviceStatus, Transport, mmio::MmioTransport},
 };
 
 /// The one queue of a block device, and the entries that are used of it: a request has three parts.
@@ -23,11 +21,6 @@ const QUEUE_SIZE: usize = 4;
 const CAPACITY: [usize; 2] = [0, 4];
 /// Longest time for a request: a file of a busy host may take seconds.
 const PATIENCE_MS: u64 = 10_000;
-
-/// "virt", in the first register of a bus slot.
-const MAGIC: u32 = 0x7472_6976;
-/// What the third register of a slot says of a block device.
-const BLOCK: u32 = 2;
 
 bitflags! {
     /// What a block device may offer, as far as it is used (5.2.3).
@@ -59,28 +52,14 @@ pub(super) struct VirtioDisk {
     features: Features,
 }
 
-/// Whether there is a block device in a slot of the bus.
-///
-/// # Safety
-/// The registers are mapped as device memory.
-pub(super) unsafe fn is_block_device(slot: &Range<u64>) -> bool {
-    let Ok(start) = usize::try_from(slot.start) else { return false };
-    let registers = core::ptr::with_exposed_provenance::<u32>(start);
-    // SAFETY: the caller's promise; reading these registers changes nothing.
-    unsafe { registers.read_volatile() == MAGIC && registers.add(2).read_volatile() == BLOCK }
-}
-
 impl VirtioDisk {
     /// Sets up the device in a slot of the bus.
     ///
     /// # Safety
-    /// The registers are mapped as device memory, and nothing else uses the device.
-    pub(super) unsafe fn open(slot: &Range<u64>) -> Option<Self> {
-        let start = usize::try_from(slot.start).ok()?;
-        let size = usize::try_from(slot.end - slot.start).ok()?;
-        let header = NonNull::new(core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(start))?;
+    /// It is one of [`virtio_bus::find`], and nothing else uses the device.
+    pub(super) unsafe fn open(slot: &VirtioSlot) -> Option<Self> {
         // SAFETY: the caller's promise.
-        let mut transport = unsafe { MmioTransport::new(header, size) }.ok()?;
+        let mut transport = unsafe { virtio_bus::transport(slot) }?;
         let features = transport.begin_init(Features::all());
         let read = |at| transport.read_config_space::<u32>(at).ok().map(u64::from);
         let [low, high] = CAPACITY.map(read);
@@ -156,41 +135,4 @@ impl BlockDevice for VirtioDisk {
             false => Ok(()),
         }
     }
-}
-
-/// The memory that the device shares: all of it, at its physical address, and coherent, as emulated buses are.
-struct Memory;
-
-// SAFETY: blocks of the frame allocator are zeroed, aligned to their size, and have one owner.
-unsafe impl Hal for Memory {
-    fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        let none = (0, NonNull::dangling());
-        let Ok(block) = FrameBlock::zeroed(&FRAMES, block_size(pages)) else { return none };
-        let Some(start) = NonNull::new(block.as_ptr()) else { return none };
-        let address = block.address();
-        core::mem::forget(block);
-        (address, start)
-    }
-
-    unsafe fn dma_dealloc(_: PhysAddr, start: NonNull<u8>, pages: usize) -> i32 {
-        // SAFETY: the caller's promise: it is what `dma_alloc` gave for so many pages.
-        unsafe { FRAMES.give(start, block_size(pages)) };
-        0
-    }
-
-    unsafe fn mmio_phys_to_virt(address: PhysAddr, _: usize) -> NonNull<u8> {
-        // Of use for PCI only.
-        let address = usize::try_from(address).unwrap_or(0);
-        NonNull::new(core::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling())
-    }
-
-    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-        buffer.cast::<u8>().as_ptr().expose_provenance() as u64
-    }
-
-    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
-}
-
-fn block_size(pages: usize) -> u64 {
-    (pages as u64 * PAGE_SIZE).next_power_of_two()
 }

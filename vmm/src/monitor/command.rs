@@ -5,6 +5,7 @@ use core::fmt;
 /// What the monitor can do.
 pub const HELP: &str = "\
 list              VMs: state, time on a core, exits by kind, memory, restarts; * has the input
+network           network cards: addresses, and frames by what became of them
 focus N or NAME   what is typed goes to that VM, once the monitor is left
 pause N or NAME   keeps a VM from running
 resume N or NAME  lets it run again
@@ -25,6 +26,8 @@ pub enum Command<'a> {
     Help,
     /// Show all VMs.
     List,
+    /// Show all network cards.
+    Network,
     /// Leave.
     Quit,
     /// Take another bundle.
@@ -104,6 +107,7 @@ impl<'a> Command<'a> {
         let command = match word {
             "help" | "?" => Self::Help,
             "list" => Self::List,
+            "network" => Self::Network,
             "quit" => Self::Quit,
             "receive" => Self::Receive,
             "poweroff" => Self::Off,
@@ -139,6 +143,7 @@ mod tests {
             ("help", Command::Help),
             (" ? ", Command::Help),
             ("list", Command::List),
+            ("network", Command::Network),
             ("quit", Command::Quit),
             ("receive", Command::Receive),
             ("poweroff", Command::Off),

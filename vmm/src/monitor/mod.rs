@@ -1,9 +1,11 @@
 //! The monitor: a prompt at which a user sees and controls VMs while they go on running.
 
 mod command;
+mod network;
 mod table;
 
 pub use command::{Action, Command, HELP, Mistake, Target};
+pub use network::{Card, HEAD as HEAD_OF_CARDS};
 pub use table::{HEAD, Row};
 
 #[cfg(target_os = "none")]
@@ -11,7 +13,7 @@ pub use execute::{Next, execute};
 
 #[cfg(target_os = "none")]
 mod execute {
-    use super::{Action, Command, HEAD, HELP, Target};
+    use super::{Action, Command, HEAD, HEAD_OF_CARDS, HELP, Target};
     use crate::{
         console::write_own,
         scheduler,
@@ -34,6 +36,7 @@ mod execute {
             Ok(Command::Nothing) => {}
             Ok(Command::Help) => write_own(format_args!("{HELP}")),
             Ok(Command::List) => list(),
+            Ok(Command::Network) => network(),
             Ok(Command::Quit) => return Next::Leave,
             Ok(Command::Receive) if receiving::open() => return Next::Receive,
             Ok(Command::Receive) => {}
@@ -51,6 +54,11 @@ mod execute {
         write_own(format_args!("{HEAD}\n"));
         // Row by row: fleet may want the console in between.
         vm::rows().for_each(|row| write_own(format_args!("{row}\n")));
+    }
+
+    fn network() {
+        write_own(format_args!("{HEAD_OF_CARDS}\n"));
+        vm::network::for_each_card(|card| write_own(format_args!("{card}\n")));
     }
 
     fn act(action: Action, target: Target<'_>) {

@@ -42,7 +42,7 @@ impl fmt::Display for Row {
 }
 
 /// A count in five columns: thousands, millions and so on when it is large.
-struct Short(u64);
+pub(super) struct Short(pub(super) u64);
 
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

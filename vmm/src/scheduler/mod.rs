@@ -13,7 +13,8 @@ mod queue;
 pub use queue::{Affinity, Line, Rank, RunQueue, earlier};
 
 use crate::{
-    arch::{gic, timer},
+    arch::{cpu, gic, timer},
+    devices::vgic::VcpuSet,
     platform::MAX_CORES,
     vm::{Vcpu, Vm},
 };
@@ -269,6 +270,26 @@ pub fn wake(vm: &Vm, index: u8) -> bool {
 pub fn wake_all(vm: &Vm) {
     for index in (0..).take(vm.links.len()) {
         wake(vm, index);
+    }
+}
+
+/// Makes vCPUs look at their interrupts: wakes those that wait, interrupts those that run elsewhere. One that is
+/// ready is left alone, and with it whoever has its core: it looks when its turn comes.
+#[inline]
+pub fn notify(vm: &Vm, vcpus: VcpuSet) {
+    if !vcpus.is_empty() {
+        notify_each(vm, vcpus);
+    }
+}
+
+#[inline(never)]
+fn notify_each(vm: &Vm, vcpus: VcpuSet) {
+    for vcpu in vcpus.iter() {
+        let (Some(link), Ok(index)) = (vm.links.get(vcpu), u8::try_from(vcpu)) else { continue };
+        link.set_stale();
+        if !wake(vm, index) && link.is_loaded() && link.core() != cpu::core_index() {
+            gic::kick(link.core());
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
         page_table::{BLOCK_1G, BLOCK_2M, MapError, PAGE_SIZE},
         stage2::{Access, Stage2},
     },
+    network::{self, NoUplink},
     random,
     scheduler::Affinity,
 };
@@ -63,6 +64,7 @@ enum Reason {
     DeviceTree(DeviceTreeError),
     Misplaced,
     Disk(NoDisk),
+    Network(NoUplink),
 }
 
 impl fmt::Display for BuildError {
@@ -91,6 +93,9 @@ impl fmt::Display for BuildError {
             Reason::Disk(error) => {
                 write!(f, "tinyvmm.toml:{}: vm '{vm}': {error}", error.name.position.line)
             }
+            Reason::Network(error) => {
+                write!(f, "tinyvmm.toml:{}: vm '{vm}': {error}", error.position.line)
+            }
             Reason::Misplaced => write!(f, "tinyvmm.toml: vm '{vm}': memory: no room for the device tree"),
         }
     }
@@ -100,7 +105,7 @@ impl BuildError {
     /// Whether it is the VM's own misfortune: the others can do without what it lacks.
     #[must_use]
     pub fn is_of_one_vm(&self) -> bool {
-        matches!(self.reason, Reason::Disk(_))
+        matches!(self.reason, Reason::Disk(_) | Reason::Network(_))
     }
 }
 
@@ -123,6 +128,7 @@ reasons! {
     NoRoom(NoRoom),
     DeviceTree(DeviceTreeError),
     Disk(NoDisk),
+    Network(NoUplink),
 }
 
 /// Builds VMs from the files of a bundle.
@@ -132,19 +138,27 @@ pub struct Builder<'a> {
     shared: SharedPages<'a>,
     /// The disks of each VM of the manifest.
     disks: Vec<Assigned>,
+    network: network::Plan,
 }
 
 impl<'a> Builder<'a> {
     /// A builder that has built nothing.
     #[must_use]
     pub fn new(bundle: &'a Bundle<'a>, frames: &'static FrameAllocator) -> Self {
-        Self { bundle, frames, shared: SharedPages::new(bundle, frames), disks: Vec::new() }
+        let (shared, network) = (SharedPages::new(bundle, frames), network::Plan::default());
+        Self { bundle, frames, shared, disks: Vec::new(), network }
     }
 
     /// The same, with disks for the VMs of the manifest, in its order.
     #[must_use]
     pub fn with_disks(self, disks: Vec<Assigned>) -> Self {
         Self { disks, ..self }
+    }
+
+    /// The same, with this network for the VMs of the manifest.
+    #[must_use]
+    pub fn with_network(self, network: network::Plan) -> Self {
+        Self { network, ..self }
     }
 
     /// Gives back what no VM uses any more.
@@ -178,7 +192,7 @@ impl<'a> Builder<'a> {
         let vcpus = usize::try_from(config.vcpus).unwrap_or(1);
         let (memory, console, board) = match config.machine {
             Machine::Tiny => self.tiny(config, args, &image.shared)?,
-            Machine::Virt => self.virt(config, &disks)?,
+            Machine::Virt => self.virt(id, config, &disks)?,
         };
         let files = self.files(config)?;
         let mailbox = self.mailbox(config)?;
@@ -266,12 +280,18 @@ impl<'a> Builder<'a> {
     }
 
     /// Memory and devices of a `virt` machine.
-    fn virt(&self, config: &VmConfig, disks: &[Disk]) -> Result<(GuestMemory, VmConsole, Board), Reason> {
+    fn virt(
+        &self,
+        VmId(index): VmId,
+        config: &VmConfig,
+        disks: &[Disk],
+    ) -> Result<(GuestMemory, VmConsole, Board), Reason> {
+        let card = config.network.map(|network| self.network.address(index, network)).transpose()?;
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, MEMORY_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         map_cpu_interface(&mut stage2)?;
         let memory = GuestMemory::new(stage2, MEMORY_BASE..MEMORY_BASE + config.memory);
-        let board = Board::virt(config.vcpus, VirtioDevice::all(disks, config.console))?;
+        let board = Board::virt(config.vcpus, VirtioDevice::all(disks, config.console, card))?;
         Ok((memory, VmConsole::new(None), board))
     }
 

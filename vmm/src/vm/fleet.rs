@@ -10,7 +10,7 @@ pub use generation::{ReplaceError, replace};
 
 use super::{
     Builder, Cause, Deployment, Focus, HOUSEKEEPER, Lifecycle, Refusal, State, Usage, Vcpu, Vm, VmId,
-    interrupts, receiving, run,
+    network, receiving, run,
 };
 use crate::{
     arch::{gic, power, timer},
@@ -49,7 +49,7 @@ struct Fleet {
 /// What follows the VMs.
 enum Follower {
     /// Those of another bundle.
-    Vms(Generation),
+    Vms(Box<Generation>),
     /// Nothing: the machine is switched off.
     Off,
     /// The machine starts anew.
@@ -85,7 +85,8 @@ const AT_ONCE: u64 = 0;
 pub fn start(deployment: Deployment, cores: usize) -> Result<(), BuildError> {
     scheduler::init(cores);
     let Generation { deployment, vms } = Generation::build(deployment)?;
-    let Vms { members, builder, vcpus, focus } = vms;
+    let Vms { members, builder, fabric, vcpus, focus } = vms;
+    fabric.install();
     generation::choose_style(&deployment);
     let (fresh, in_monitor, command, next) = (false, false, None, None);
     let fleet = Fleet { members, focus, fresh, in_monitor, command, deployment, next };
@@ -102,7 +103,13 @@ fn launch(fleet: &Mutex<Fleet>, vcpus: Vec<Box<Vcpu>>) {
         let index = fleet.focus.index();
         fleet.settle(index);
     }
-    vcpus.into_iter().for_each(scheduler::add);
+    vcpus.into_iter().for_each(set_going);
+}
+
+/// Lets a vCPU of a new VM run.
+fn set_going(vcpu: Box<Vcpu>) {
+    network::connect(&vcpu.vm);
+    scheduler::add(vcpu);
 }
 
 /// Memory that nothing uses.
@@ -145,6 +152,7 @@ pub fn let_go(vm: Arc<Vm>) {
     vm.flush();
     log::info!("{}", vm.summary(code));
     let (VmId(index), cause) = (vm.id, vm.control.cause());
+    network::disconnect(vm.id);
     drop(vm);
     if let Some(mut builder) = BUILDER.get().and_then(Mutex::try_lock) {
         builder.tidy();
@@ -228,7 +236,7 @@ fn start_again(id: VmId, config: &'static VmConfig) {
             member.vm = vcpus.first().map(|vcpu| vcpu.vm.clone());
             member.lifecycle.started(timer::now());
             drop(fleet);
-            vcpus.into_iter().for_each(scheduler::add);
+            vcpus.into_iter().for_each(set_going);
         }
         Err(error) => {
             member.lifecycle.fail();
@@ -590,7 +598,7 @@ impl Fleet {
         if core::mem::take(&mut self.fresh)
             && let Some(vm) = self.focused()
         {
-            interrupts::notify(vm, vm.feed_console());
+            scheduler::notify(vm, vm.feed_console());
             scheduler::wake_all(vm);
         }
     }

@@ -9,7 +9,6 @@ use super::Vm;
 use crate::{
     arch::{
         context::InterruptInterface,
-        cpu,
         gic::{
             self,
             interface::{Interface, MAX_LIST_REGISTERS},
@@ -81,7 +80,7 @@ impl<'a> Interrupts<'a> {
         }
         drop(vgic);
         self.hardware.save(state);
-        notify(self.vm, self.others(changed));
+        scheduler::notify(self.vm, self.others(changed));
     }
 
     /// Brings the list registers up to date.
@@ -106,7 +105,7 @@ impl<'a> Interrupts<'a> {
         if self.fill.more() || before.more() {
             self.hardware.request_maintenance(self.fill);
         }
-        notify(self.vm, self.others(changed));
+        scheduler::notify(self.vm, self.others(changed));
     }
 
     /// Takes everything out of the list registers. Returns the vCPUs that must look.
@@ -158,7 +157,7 @@ impl<'a> Interrupts<'a> {
             return true;
         }
         drop(vgic);
-        notify(self.vm, self.others(changed));
+        scheduler::notify(self.vm, self.others(changed));
         false
     }
 
@@ -190,7 +189,7 @@ impl<'a> Interrupts<'a> {
             return self.refresh(vgic, changed);
         }
         drop(vgic);
-        notify(self.vm, changed);
+        scheduler::notify(self.vm, changed);
     }
 
     /// Looks again if another core says that something has changed.
@@ -212,24 +211,4 @@ impl<'a> Interrupts<'a> {
 #[cold]
 fn deactivate(physical: gic::IntId) {
     gic::set_active(physical, false);
-}
-
-/// Makes vCPUs look at their interrupts: wakes those that wait, interrupts those that run elsewhere. One that is
-/// ready is left alone, and with it whoever has its core: it looks when its turn comes.
-#[inline]
-pub(super) fn notify(vm: &Vm, vcpus: VcpuSet) {
-    if !vcpus.is_empty() {
-        notify_each(vm, vcpus);
-    }
-}
-
-#[inline(never)]
-fn notify_each(vm: &Vm, vcpus: VcpuSet) {
-    for vcpu in vcpus.iter() {
-        let (Some(link), Ok(index)) = (vm.links.get(vcpu), u8::try_from(vcpu)) else { continue };
-        link.set_stale();
-        if !scheduler::wake(vm, index) && link.is_loaded() && link.core() != cpu::core_index() {
-            gic::kick(link.core());
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod focus;
 mod interrupts;
 mod lifecycle;
 mod mailbox;
+pub mod network;
 mod psci;
 #[cfg(target_os = "none")]
 pub mod receiving;
@@ -31,6 +32,7 @@ pub use fleet::{rows, start};
 pub use focus::Focus;
 pub use lifecycle::{Cause, Control, KILLED_EXIT_CODE, Lifecycle, Refusal, State};
 pub use mailbox::{Header, Mailbox};
+pub use network::{Card, Fabric};
 pub use psci::Outcome;
 #[cfg(target_os = "none")]
 pub use run::{Interrupts, run_core};

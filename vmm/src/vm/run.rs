@@ -1,6 +1,8 @@
 //! Running vCPUs: what a core does all day, and the loop that enters guests and handles why they come back.
 
-use super::{Crash, HOUSEKEEPER, Outcome, Report, Usage, Vcpu, VcpuLink, Vm, fleet, interrupts, traps};
+use super::{
+    Crash, HOUSEKEEPER, Outcome, Report, Usage, Vcpu, VcpuLink, Vm, fleet, interrupts, network, traps,
+};
 use crate::{
     arch::{
         cpu::{self, Exit, LoadedVcpu},
@@ -142,7 +144,7 @@ impl Core {
     fn run_turn(&self, vcpu: &mut Vcpu) -> Turn {
         let now = timer::now();
         vcpu.first_run.get_or_insert(now);
-        interrupts::notify(&vcpu.vm, vcpu.vm.advance_devices(now));
+        scheduler::notify(&vcpu.vm, vcpu.vm.advance_devices(now));
         let vmid = VMIDS.assign(self.index, &vcpu.vm.vmid, cpu::vmid_bits(), tlb::flush_all_guests);
         let vttbr = vmid.number() << 48 | vcpu.vm.memory.stage2().root();
         let link = &vcpu.vm.links[usize::from(vcpu.index)];
@@ -188,6 +190,8 @@ impl Core {
                 interrupted = Interrupted::Maintenance;
             } else if Some(intid) == self.interrupts.uart {
                 fleet::receive();
+            } else {
+                network::handle_interrupt(intid);
             }
             Handled::Done
         });

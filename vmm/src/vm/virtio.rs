@@ -3,20 +3,21 @@
 //! A device's work is done by the vCPU that notifies it, while it is at EL2, and a bounded piece at a time: if there is
 //! more, the guest's store is not over yet. The vCPU comes back for the next piece, after whatever interrupt is due.
 
-use super::{Vm, board::Effect};
+use super::{Card, Vm, board::Effect};
 use crate::{
     bundle::manifest::Console,
     devices::{
         Width,
         vgic::VcpuSet,
         virtio::{
-            Request, Slot, block, console, entropy,
+            Request, Slot, block, console, entropy, net,
             queue::{Progress, Queue, Violation},
         },
     },
     disks::Disk,
+    network::Mac,
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use tinyvmm_abi::virt::{VIRTIO_INTID, VIRTIO_SPACING};
 
 /// Requests that are carried out at a time, if none of them waits for hardware.
@@ -24,7 +25,7 @@ const REQUESTS_AT_A_TIME: usize = 8;
 
 /// A device and what is behind it.
 pub struct VirtioDevice {
-    slot: Slot,
+    pub(super) slot: Slot,
     backend: Backend,
 }
 
@@ -33,6 +34,7 @@ enum Backend {
     Disk(Disk),
     /// The VM's side of the console.
     Console,
+    Network(Box<Card>),
     Entropy,
     /// Messages from and to other VMs.
     Messages(Box<Mutex<Link>>),
@@ -49,6 +51,7 @@ impl VirtioDevice {
         let identity = match &backend {
             Backend::Disk(disk) => block::identity(disk),
             Backend::Console => console::identity(),
+            Backend::Network(card) => net::identity(card.mac()),
             Backend::Entropy => entropy::identity(),
         };
         Self { slot: Slot::new(identity), backend }
@@ -56,10 +59,19 @@ impl VirtioDevice {
 
     /// The devices of a VM, in the order of their slots: those that have names after it come first.
     #[must_use]
-    pub fn all(disks: &[Disk], console: Console) -> Vec<Self> {
+    pub fn all(disks: &[Disk], console: Console, card: Option<Mac>) -> Vec<Self> {
         let disks = disks.iter().cloned().map(Backend::Disk);
         let console = (console == Console::Virtio).then_some(Backend::Console);
-        disks.chain(console).chain([Backend::Entropy]).map(Self::new).collect()
+        let card = card.map(|mac| Backend::Network(Box::new(Card::new(mac))));
+        disks.chain(console).chain(card).chain([Backend::Entropy]).map(Self::new).collect()
+    }
+
+    /// What it has as a network card, if it is one.
+    pub(super) fn card(&self) -> Option<&Card> {
+        match &self.backend {
+            Backend::Network(card) => Some(card),
+            _ => None,
+        }
     }
 
     /// Looks at a queue.
@@ -76,6 +88,9 @@ impl VirtioDevice {
             (Backend::Console, _) => queue.serve(memory, REQUESTS_AT_A_TIME, |chain| {
                 Ok(console::transmit(memory, chain, |bytes| vm.write(bytes)))
             }),
+            // That there are buffers is seen when a frame comes.
+            (Backend::Network(_), net::RECEIVE) => Ok(Progress::default()),
+            (Backend::Network(card), _) => card.transmit(vm, queue),
             (Backend::Entropy, _) => {
                 queue.serve(memory, 1, |chain| entropy::request(memory, chain, |bytes| vm.fill_random(bytes)))
             }
@@ -122,7 +137,7 @@ impl Vm {
 
     /// Tells the interrupt controller of a device's line. What the device says is read when nobody else can tell it
     /// something newer.
-    fn update_line(&self, number: usize, device: &VirtioDevice) -> VcpuSet {
+    pub(super) fn update_line(&self, number: usize, device: &VirtioDevice) -> VcpuSet {
         let intid = VIRTIO_INTID + u32::try_from(number).unwrap_or(0);
         let mut vgic = self.vgic.lock();
         vgic.set_spi_level(intid, device.slot.interrupt_level())

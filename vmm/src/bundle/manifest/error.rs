@@ -193,6 +193,8 @@ pub enum Problem {
     TooManyDisks,
     /// A disk that this VM has, or a part of it.
     DiskTaken(String),
+    /// Not what a network card can reach.
+    Network,
     /// Not a capability.
     Capability,
     /// A path in the VM that is relative or not normalised.
@@ -257,6 +259,7 @@ impl fmt::Display for Problem {
             ),
             Self::TooManyDisks => write!(f, "a VM has at most {} disks", abi::disks::DISKS_MAX),
             Self::DiskTaken(owner) => write!(f, "belongs to vm '{owner}' already, or a part of it does"),
+            Self::Network => f.write_str("must be \"vms\" or \"uplink\""),
             Self::Capability => f.write_str("must be \"board\", \"control\", \"log\" or \"messages\""),
             Self::GuestPath => {
                 f.write_str("a path in the VM starts with \"/\" and has no empty, \".\" or \"..\" part")

@@ -182,6 +182,18 @@ fn disks_are_devices_or_partitions() {
 }
 
 #[test]
+fn a_network_card_reaches_vms_or_the_uplink() {
+    let virt = |network| with(&format!("machine = \"virt\"\nnetwork = {network}"));
+    let reach = |text: &str| Manifest::parse(text).unwrap().vms[0].network.map(|network| network.reach);
+    assert_eq!(reach(&with("")), None);
+    assert_eq!(reach(&virt("\"vms\"")), Some(Reach::Vms));
+    assert_eq!(reach(&virt("\"uplink\"")), Some(Reach::Uplink));
+    check(&virt("\"all\""), "3: vm 'a': network = \"all\": must be \"vms\" or \"uplink\"");
+    check(&virt("true"), "3: vm 'a': network = true: must be a string");
+    check(&with("network = \"vms\""), "2: vm 'a': network = \"vms\": only a \"virt\" machine has this key");
+}
+
+#[test]
 fn a_disk_has_one_owner() {
     let two = |first, second| {
         let vm = |name, disk| {

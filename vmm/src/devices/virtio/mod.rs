@@ -17,6 +17,7 @@ pub mod block;
 pub mod chain;
 pub mod console;
 pub mod entropy;
+pub mod net;
 pub mod queue;
 #[cfg(test)]
 mod tests;

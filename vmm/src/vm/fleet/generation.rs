@@ -5,12 +5,17 @@
 
 use super::{BUILDER, FLEET, Fleet, Follower, Free, Member, end_all, launch};
 use crate::{
+    arch::timer,
     bundle::{Bundle, manifest::Manifest},
     console::{self, Style},
     disks, logger,
     memory::heap::FRAMES,
+    network::{
+        Plan,
+        uplink::{self, Uplink},
+    },
     scheduler,
-    vm::{BuildError, Builder, Deployment, Focus, Vcpu, VmId},
+    vm::{BuildError, Builder, Deployment, Fabric, Focus, Vcpu, VmId},
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -27,6 +32,7 @@ pub(super) struct Generation {
 pub(super) struct Vms {
     pub(super) members: Vec<Member>,
     pub(super) builder: Builder<'static>,
+    pub(super) fabric: Fabric,
     pub(super) vcpus: Vec<Box<Vcpu>>,
     pub(super) focus: Focus,
 }
@@ -47,16 +53,20 @@ impl Vms {
         let mut members: Vec<Member> = manifest.vms.iter().map(Member::new).collect();
         let vcpus = manifest.vms.iter().filter_map(|config| usize::try_from(config.vcpus).ok());
         scheduler::reserve(vcpus.sum());
-        let mut builder =
-            Builder::new(bundle, &FRAMES)
-                .with_disks(disks::assign(manifest, disks::open, |name| bundle.file(name)));
+        let network = Plan::new(manifest, || uplink::open().map(Uplink::mac));
+        let fabric = Fabric::new(network.switch(manifest, timer::frequency()), manifest.vms.len());
+        let mut builder = Builder::new(bundle, &FRAMES).with_network(network).with_disks(disks::assign(
+            manifest,
+            disks::open,
+            |name| bundle.file(name),
+        ));
         log::debug!("memory before the first VM: {}", Free::now());
         let vcpus = build_all(&mut members, &mut builder)?;
         let mut focus = Focus::default();
         if members.first().is_some_and(|first| first.lifecycle.is_over()) {
             focus.advance(members.len(), |index| !members[index].lifecycle.is_over());
         }
-        Ok(Self { members, builder, vcpus, focus })
+        Ok(Self { members, builder, fabric, vcpus, focus })
     }
 }
 
@@ -133,7 +143,7 @@ pub fn replace(deployment: Deployment) -> Result<(), ReplaceError> {
         return Err(ReplaceError::NoRoom { wanted, free });
     }
     let next = Generation::build(deployment).map_err(ReplaceError::Build)?;
-    end_all(fleet, Follower::Vms(next));
+    end_all(fleet, Follower::Vms(Box::new(next)));
     Ok(())
 }
 
@@ -153,8 +163,10 @@ impl Fleet {
     fn exchange(&mut self) -> Option<(Deployment, Vec<Member>, Vec<Box<Vcpu>>)> {
         let due = self.is_exchange_due();
         let next = self.next.take_if(|next| due && matches!(next, Follower::Vms(_)))?;
-        let Follower::Vms(Generation { deployment, vms }) = next else { return None };
-        let Vms { members, builder, vcpus, focus } = vms;
+        let Follower::Vms(next) = next else { return None };
+        let Generation { deployment, vms } = *next;
+        let Vms { members, builder, fabric, vcpus, focus } = vms;
+        fabric.install();
         *BUILDER.get()?.lock() = builder;
         self.focus = focus;
         self.fresh = false;

@@ -344,7 +344,9 @@ mod tests {
     fn virtio_devices_are_in_their_slots() {
         let tree = tree(Version::V3, 1, &[], None);
         let platform = Platform::from_device_tree(tree.bytes()).unwrap();
-        assert_eq!(platform.virtio_slots[..], [0xa00_0000..0xa00_0200, 0xa00_0200..0xa00_0400]);
+        let slot = |registers, number| VirtioSlot { registers, interrupt: Some(number) };
+        let slots = [slot(0xa00_0000..0xa00_0200, 48), slot(0xa00_0200..0xa00_0400, 49)];
+        assert_eq!(platform.virtio_slots[..], slots);
         let mut interrupts = Vec::new();
         walk(tree.bytes(), |path| {
             if path.node().is_compatible("virtio,mmio") {
