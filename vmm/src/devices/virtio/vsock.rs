@@ -25,17 +25,6 @@ const WINDOW: u32 = 64 << 10;
 /// Bytes that are copied at a time.
 const PIECE: usize = 256;
 
-/// What the driver of VM number `index`, counted from 0 on, sees.
-#[must_use]
-pub fn identity(index: usize) -> Identity {
-    Identity::new(Kind::Socket, 0, 3, &address(index).to_le_bytes())
-}
-
-/// The address of a VM.
-fn address(index: usize) -> u64 {
-    FIRST_GUEST + index as u64
-}
-
 /// `type` of a packet: a stream.
 const STREAM: u16 = 1;
 
@@ -151,7 +140,13 @@ impl Socket {
     /// The socket of VM number `index`, counted from 0 on.
     #[must_use]
     pub fn new(index: usize) -> Self {
-        Self { address: address(index), stream: None, reply: None }
+        Self { address: FIRST_GUEST + index as u64, stream: None, reply: None }
+    }
+
+    /// What its driver sees.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity::new(Kind::Socket, 0, 3, &self.address.to_le_bytes())
     }
 
     /// Carries out a packet of the guest's.
@@ -173,6 +168,10 @@ impl Socket {
             return Err(Violation::Incomplete);
         }
         let header = Header::from_bytes(&header);
+        // What lies about its source, or is for another host, goes nowhere.
+        if (header.source, header.destination) != (self.address, HOST) {
+            return Ok(Served::Whole { written: 0 });
+        }
         let (data, _) = packet.split_at(header.length.into());
         if header.operation == operation::DATA && self.continues(&header) {
             return Ok(self.data(memory, data, chain.done(), &header, service));
@@ -210,9 +209,9 @@ impl Socket {
 
     /// Notes what the guest has room for. Returns whether the packet belongs to the stream that is open.
     fn continues(&mut self, header: &Header) -> bool {
-        let is_from_guest = (header.source, header.destination) == (self.address, HOST);
-        let stream = self.stream.as_mut().filter(|stream| stream.port == header.source_port && is_from_guest);
-        let Some(stream) = stream else { return false };
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.port == header.source_port) else {
+            return false;
+        };
         (stream.room, stream.taken_by_guest) = (header.room, header.taken);
         true
     }
@@ -221,7 +220,7 @@ impl Socket {
     fn control<S: Service>(&mut self, header: &Header, service: &mut S) {
         let continues = self.continues(header);
         match header.operation {
-            operation::REQUEST if self.stream.is_none() && self.is_for::<S>(header) => {
+            operation::REQUEST if self.stream.is_none() && Self::is_for::<S>(header) => {
                 self.stream = Some(Stream {
                     port: header.source_port,
                     room: header.room,
@@ -249,9 +248,8 @@ impl Socket {
         }
     }
 
-    fn is_for<S: Service>(&self, header: &Header) -> bool {
-        let from_to = (header.source, header.destination, header.destination_port, header.kind);
-        from_to == (self.address, HOST, S::PORT, STREAM)
+    fn is_for<S: Service>(header: &Header) -> bool {
+        (header.destination_port, header.kind) == (S::PORT, STREAM)
     }
 
     /// Sends a packet without data back to where one came from.
@@ -273,6 +271,12 @@ impl Socket {
     fn count_taken(&mut self, count: usize) {
         let Some(stream) = &mut self.stream else { return };
         stream.taken = stream.taken.wrapping_add(u32::try_from(count).unwrap_or(0));
+    }
+
+    /// Whether a program has connected.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// Whether there is something for the guest.

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use crate::{
         device_tree::{tests::Aligned, walk},
-        platform::{GicCpus, Platform, Psci},
+        platform::{GicCpus, Platform, Psci, VirtioSlot},
     };
     use alloc::{string::ToString, vec};
     use tinyvmm_abi::{ARGS_SIZE, VCPUS_MAX, virt::DEVICE_TREE_MAX};
