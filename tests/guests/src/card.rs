@@ -102,6 +102,8 @@ static QUEUES: [Shared; 2] = [const {
 pub struct Card {
     base: u64,
     intid: u32,
+    /// Its address.
+    pub mac: [u8; 6],
     /// What the card receives.
     pub received: Queue,
     /// What it sends.
@@ -132,7 +134,9 @@ impl Card {
         let intid = VIRTIO_INTID + u32::try_from(slot).unwrap_or(0);
         let [received, sent] =
             [(RECEIVE, WRITE), (TRANSMIT, 0)].map(|(number, flags)| Queue::new(number, flags));
-        let mut card = Self { base, intid, received, sent };
+        let [low, high] = [0, 4].map(|offset| read(base + register::CONFIG + offset).to_le_bytes());
+        let mac = [low[0], low[1], low[2], low[3], high[0], high[1]];
+        let mut card = Self { base, intid, mac, received, sent };
         card.set_up();
         gic::init();
         gic::enable(intid, 0x80);
@@ -183,12 +187,6 @@ impl Card {
     /// Changes a register.
     pub fn write(&self, offset: u64, value: u32) {
         write(self.base + offset, value);
-    }
-
-    /// Its address.
-    pub fn mac(&self) -> [u8; 6] {
-        let [low, high] = [0, 4].map(|offset| self.read(register::CONFIG + offset).to_le_bytes());
-        [low[0], low[1], low[2], low[3], high[0], high[1]]
     }
 
     /// Lets the card send what it was offered.

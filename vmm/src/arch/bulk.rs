@@ -68,5 +68,46 @@ pub unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
         }
     }
     // SAFETY: the caller's promise, for the rest.
-    unsafe { from.add(bulk).copy_to_nonoverlapping(to.add(bulk), len - bulk) };
+    unsafe { copy_rest(from.add(bulk), to.add(bulk), len - bulk) };
+}
+
+/// Copies less than 64 bytes: a part for each bit of their number.
+///
+/// # Safety
+/// As for [`copy`].
+unsafe fn copy_rest(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "tbz {len}, #5, 2f",
+            "ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
+            "2: tbz {len}, #4, 2f",
+            "ldp {a}, {b}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "2: tbz {len}, #3, 2f",
+            "ldr {a}, [{from}], #8",
+            "str {a}, [{to}], #8",
+            "2: tbz {len}, #2, 2f",
+            "ldr {a:w}, [{from}], #4",
+            "str {a:w}, [{to}], #4",
+            "2: tbz {len}, #1, 2f",
+            "ldrh {a:w}, [{from}], #2",
+            "strh {a:w}, [{to}], #2",
+            "2: tbz {len}, #0, 2f",
+            "ldrb {a:w}, [{from}]",
+            "strb {a:w}, [{to}]",
+            "2:",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            len = in(reg) len,
+            a = out(reg) _,
+            b = out(reg) _,
+            c = out(reg) _,
+            d = out(reg) _,
+            options(nostack)
+        );
+    }
 }

@@ -52,7 +52,7 @@ fn main() -> u8 {
 
 /// The address of VM 1 or 2, whichever this one is not.
 fn peer(card: &Card) -> [u8; 6] {
-    let mut mac = card.mac();
+    let mut mac = card.mac;
     mac[1] = 3 - mac[1];
     mac
 }
@@ -82,7 +82,7 @@ fn exchange(card: &mut Card) {
     let [count, length] = ["count=", "length="].map(|name| argument(name).parse().expect("a number"));
     let frames = Frames { count, length: usize::try_from(length).unwrap_or(0) };
     meet(card);
-    if card.mac()[1] == 1 {
+    if card.mac[1] == 1 {
         (0..count).for_each(|number| send_one_of(card, number, &frames));
         println!("sent");
     } else {
@@ -119,7 +119,7 @@ fn receive_one_of(card: &mut Card, number: u32, frames: &Frames) {
 
 /// Waits for a frame of this kind, number and length, and checks it. What the VMs say when they meet may come twice.
 fn await_frame(card: &mut Card, kind: u8, number: u32, length: usize) {
-    let (own, peer) = (card.mac(), peer(card));
+    let (own, peer) = (card.mac, peer(card));
     while !receive(card, |frame| {
         if matches!(frame[14], kind::HELLO | kind::WELCOME) {
             return false;
@@ -161,7 +161,7 @@ fn send(card: &mut Card, to: [u8; 6], kind: u8, number: u32, length: usize) {
 
 /// Offers a frame to the card, which is not told yet.
 fn prepare(card: &mut Card, to: [u8; 6], kind: u8, number: u32, length: usize) {
-    let own = card.mac();
+    let own = card.mac;
     let at = next_to_send(card);
     let frame = &mut card.sent.buffer(at)[HEADER..HEADER + length];
     (SHORTEST..length).for_each(|at| frame[at] = pattern(number, at));
@@ -224,7 +224,7 @@ fn breaks(card: &mut Card, rule: &str, act: impl FnOnce(&mut Card)) {
 
 /// None of this is a frame, or one that may be sent, so that nobody gets it.
 fn send_nonsense(card: &mut Card) {
-    let (own, peer) = (card.mac(), peer(card));
+    let (own, peer) = (card.mac, peer(card));
     for length in [0, 1, 6, 12, 13, 1519, 2000] {
         send_raw(card, [peer, own], length);
     }
@@ -243,7 +243,7 @@ fn send_raw(card: &mut Card, addresses: [[u8; 6]; 2], length: usize) {
 
 /// Sends back what comes in for experiments, with this VM as the sender.
 fn echo(card: &mut Card) {
-    let own = card.mac();
+    let own = card.mac;
     send(card, [0xff; 6], kind::HELLO, 0, SHORTEST);
     println!("listening");
     loop {
