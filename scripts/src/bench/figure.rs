@@ -18,8 +18,8 @@ pub(super) struct Definition {
 }
 
 /// Figures that take minutes: only a filter brings them.
-pub(super) const SLOW: [&str; 5] =
-    ["perf_bytecode", "perf_native", "virt_overhead", "serial_per_byte", "virtio_net"];
+pub(super) const SLOW: [&str; 6] =
+    ["perf_bytecode", "perf_native", "virt_overhead", "serial_per_byte", "virtio_blk", "virtio_net"];
 
 /// A filter that means these, and what has it in its name.
 pub(super) const MICROPYTHON: &str = "micropython";
@@ -60,6 +60,7 @@ pub(super) const FIGURES: &[Definition] = &[
     Definition { id: "min_memory", unit: BYTES, reach: Some(1 << 20) },
     Definition { id: "print_exits", unit: EXITS, reach: Some(1) },
     Definition { id: "serial_per_byte", unit: INSTRUCTIONS, reach: Some(60) },
+    Definition { id: "virtio_blk", unit: INSTRUCTIONS, reach: Some(2500) },
     Definition { id: "virtio_net", unit: INSTRUCTIONS, reach: Some(3000) },
     Definition { id: "sd_read", unit: THOUSANDTHS, reach: Some(2000) },
     Definition { id: "system_memory_bytes", unit: BYTES, reach: Some((2 << 20) + IDLE_VMS * (32 << 10)) },

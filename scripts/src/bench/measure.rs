@@ -2,7 +2,7 @@
 
 use super::figure::{self, Figure, IDLE_VMS};
 use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
-use super::{micropython, network, perf};
+use super::{micropython, perf, virtio};
 use crate::bundle::Draft;
 use crate::paths::{Products, root};
 use crate::qemu::{Board, Cpu, Machine};
@@ -56,7 +56,8 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["min_memory"], run: micropython::min_memory },
     Experiment { ids: &["print_exits"], run: micropython::print_exits },
     Experiment { ids: &["serial_per_byte"], run: micropython::serial_per_byte },
-    Experiment { ids: &["virtio_net"], run: network::virtio_net },
+    Experiment { ids: &["virtio_blk"], run: virtio::virtio_blk },
+    Experiment { ids: &["virtio_net"], run: virtio::virtio_net },
     Experiment { ids: &["sd_read"], run: Subject::sd_card },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },

@@ -3,10 +3,10 @@
 mod figure;
 mod measure;
 mod micropython;
-mod network;
 mod output;
 mod perf;
 mod trace;
+mod virtio;
 
 use crate::paths::Profile;
 use crate::qemu::{Cpu, Machine};
