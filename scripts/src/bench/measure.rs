@@ -2,7 +2,7 @@
 
 use super::figure::{self, Figure, IDLE_VMS};
 use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
-use super::{micropython, perf};
+use super::{linux, micropython, perf};
 use crate::bundle::Draft;
 use crate::paths::{Products, root};
 use crate::qemu::{Board, Cpu, Machine};
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// One instruction takes 1 ns of virtual time, and nothing waits for the wall clock.
 const INSTRUCTION_COUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 /// Enough for a machine that is busy with other things.
-const TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
 
 const PYTHON_MEMORY: Size = Size::mib(4);
 const PYTHON_SCRIPT: &str = "print('ready')\n";
@@ -57,6 +57,8 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["print_exits"], run: micropython::print_exits },
     Experiment { ids: &["serial_per_byte"], run: micropython::serial_per_byte },
     Experiment { ids: &["sd_read"], run: Subject::sd_card },
+    Experiment { ids: &["linux_boot"], run: linux::boot },
+    Experiment { ids: &["linux_cpu"], run: linux::cpu },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },
 ];
@@ -219,7 +221,12 @@ impl Subject {
         self.boot_with(&self.board(cores), &self.products.hypervisor(), &bundle, bootargs)
     }
 
-    fn board(&self, cores: u8) -> Board {
+    /// Boots `draft` on such a board.
+    pub(super) fn boot_on(&self, board: &Board, draft: &Draft) -> Result<String> {
+        self.boot_with(board, &self.products.hypervisor(), &draft.pack(&self.products)?, "")
+    }
+
+    pub(super) fn board(&self, cores: u8) -> Board {
         let extra = INSTRUCTION_COUNT.map(Into::into).to_vec();
         Board { cpu: self.cpu, extra, ..Board::of(self.machine, cores) }
     }
