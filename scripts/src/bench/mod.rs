@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the project's figures, counted in executed instructions. `docs/benchmarks.md` has the method.
 
 mod figure;
+mod linux;
 mod measure;
 mod micropython;
 mod output;

@@ -350,7 +350,7 @@ pub fn stir() {
 /// A message has come for a VM. The caller has locked nothing.
 pub fn delivered(receiver: &Vm) {
     scheduler::wake_all(receiver);
-    interrupts::notify(receiver, receiver.feed_messages());
+    scheduler::notify(receiver, receiver.feed_messages());
 }
 
 impl Member {
