@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::raspberry_pi;
 use crate::setup::Scope;
 use crate::size::Size;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,15 @@ impl Machine {
             Self::Virt => "virt,virtualization=on,gic-version=3",
             Self::VirtGicv2 => "virt,virtualization=on,gic-version=2",
             Self::Raspi4b => "raspi4b",
+        }
+    }
+
+    /// The same for a board that starts at EL1, where there can be one.
+    fn argument_without_el2(self) -> Option<&'static str> {
+        match self {
+            Self::Virt => Some("virt,gic-version=3"),
+            Self::VirtGicv2 => Some("virt,gic-version=2"),
+            Self::Raspi4b => None,
         }
     }
 
@@ -166,12 +175,28 @@ impl Board {
     ///
     /// Semihosting stays off: QEMU would serve it to guests as well, behind the hypervisor's back.
     pub fn command(&self, hypervisor: &Path, bundle: &Path, bootargs: &str) -> Result<Command> {
+        self.command_at(self.machine.argument(), hypervisor, bundle, bootargs)
+    }
+
+    /// The command that boots a Linux kernel in the hypervisor's place, at EL1.
+    pub fn command_without_hypervisor(
+        &self,
+        kernel: &Path,
+        initrd: &Path,
+        arguments: &str,
+    ) -> Result<Command> {
+        let machine = self.machine.argument_without_el2();
+        let machine = machine.with_context(|| format!("{} always has EL2", self.machine.name()))?;
+        self.command_at(machine, kernel, initrd, arguments)
+    }
+
+    fn command_at(&self, machine: &str, kernel: &Path, initrd: &Path, arguments: &str) -> Result<Command> {
         self.check()?;
         let mut command = Command::new(PROGRAM);
-        command.args(["-machine", self.machine.argument(), "-cpu", self.cpu.name()]);
+        command.args(["-machine", machine, "-cpu", self.cpu.name()]);
         command.args(["-smp", &self.smp.to_string(), "-m", &self.memory.for_qemu()]);
         command.args(["-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(bundle);
+        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
         if self.machine == Machine::Raspi4b {
             command.arg("-dtb").arg(raspberry_pi::device_tree()?);
         }
@@ -184,8 +209,8 @@ impl Board {
                 "virtio-net-device,netdev=net0",
             ]);
         }
-        if !bootargs.is_empty() {
-            command.args(["-append", bootargs]);
+        if !arguments.is_empty() {
+            command.args(["-append", arguments]);
         }
         command.args(&self.extra);
         Ok(command)

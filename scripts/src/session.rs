@@ -4,7 +4,7 @@ use crate::console::{ExitFilter, Newlines};
 use crate::failure::Failure;
 use crate::serial::{self, Line, Outgoing};
 use crate::terminal::{Keys, RawMode, Typed};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, IsTerminal, Read, Seek, Write};
@@ -275,24 +275,42 @@ pub fn capture(mut command: Command, input: &[u8], timeout: Duration) -> Result<
 }
 
 fn captured(command: Command, input: &[u8], timeout: Duration) -> Result<Captured> {
+    let (output, status) = to_the_end(command, input, timeout)?;
+    let mut filter = ExitFilter::default();
+    let mut output = filter.feed(&output);
+    let rest = filter.finish();
+    output.extend(rest.as_ref().err().into_iter().flatten());
+    let output = text(&output);
+    match rest {
+        Ok(code) => Ok(Captured { output, code }),
+        Err(_) => bail!("the hypervisor stopped without saying why (QEMU: {status}); its output:\n{output}"),
+    }
+}
+
+/// Runs an emulator without the hypervisor to its end, and returns what is printed.
+pub fn printed(command: Command, timeout: Duration) -> Result<String> {
+    let (output, status) = to_the_end(command, &[], timeout)?;
+    let output = text(&output);
+    ensure!(status.success(), "QEMU: {status}; its output:\n{output}");
+    Ok(output)
+}
+
+fn to_the_end(command: Command, input: &[u8], timeout: Duration) -> Result<(Vec<u8>, ExitStatus)> {
     let deadline = Deadline::after(Some(timeout));
     let (mut qemu, mut stdin, stdout) = Qemu::start(command)?;
     let (sender, events) = channel();
     forward_output(stdout, sender, || {});
     stdin.write_all(input).and_then(|()| stdin.flush()).context("cannot write to QEMU")?;
-    let mut filter = ExitFilter::default();
     let mut output = Vec::new();
     while let Event::Output(bytes) = next_captured(&events, deadline, &output)? {
-        output.extend(filter.feed(&bytes));
+        output.extend(bytes);
     }
-    let status = qemu.wait()?;
-    let rest = filter.finish();
-    output.extend(rest.as_ref().err().into_iter().flatten());
-    let output = String::from_utf8_lossy(&Newlines::default().convert(&output)).into_owned();
-    match rest {
-        Ok(code) => Ok(Captured { output, code }),
-        Err(_) => bail!("the hypervisor stopped without saying why (QEMU: {status}); its output:\n{output}"),
-    }
+    Ok((output, qemu.wait()?))
+}
+
+/// Output with the line ends of a text.
+fn text(output: &[u8]) -> String {
+    String::from_utf8_lossy(&Newlines::default().convert(output)).into_owned()
 }
 
 fn next_captured(events: &Receiver<Event>, deadline: Deadline, output: &[u8]) -> Result<Event> {

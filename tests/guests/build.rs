@@ -1,7 +1,7 @@
 //! Links the guests of the `virt` machine to its memory; `board` starts them.
 
 /// Those guests.
-const ON_BOARD: [&str; 1] = ["network"];
+const ON_BOARD: [&str; 2] = ["block", "network"];
 /// Where such a guest is, which leaves room for the device tree.
 const IMAGE: &str = "0x40080000";
 

@@ -12,7 +12,7 @@ use crate::dialogue::Dialogue;
 use crate::test;
 
 /// How the prompt of the shell ends: one release has the directory in front, the other one a tilde.
-const PROMPT: &str = " # ";
+pub(crate) const PROMPT: &str = " # ";
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![test("linux::python", python), test("linux::killed_at_any_moment", killed)];
@@ -46,7 +46,15 @@ fn manifest(release: Release, vcpus: u32, others: usize) -> String {
 }
 
 fn bundle(manifest: &str) -> Result<Vec<u8>> {
+    bundle_with(manifest, &[])
+}
+
+/// The bundle of a manifest, with these files.
+pub(crate) fn bundle_with(manifest: &str, files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir()?;
+    for (name, content) in files {
+        std::fs::write(directory.path().join(name), content)?;
+    }
     let path = directory.path().join("linux.toml");
     std::fs::write(&path, manifest)?;
     Draft::manifest(&path)?.pack(&products()?)

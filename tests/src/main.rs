@@ -40,6 +40,7 @@ mod storms;
 mod supervision;
 mod terminal;
 mod transfer;
+mod virtio;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         storms::tests(),
         supervision::tests(),
         transfer::tests(),
+        virtio::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }

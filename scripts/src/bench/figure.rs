@@ -6,7 +6,8 @@ use serde::Serialize;
 const INSTRUCTIONS: &str = "instructions";
 const BYTES: &str = "bytes";
 const EXITS: &str = "exits";
-/// Of what it is compared with: Debian's MicroPython on Linux, a program without a hypervisor, or a loop on the bare board.
+/// Of what it is compared with: Debian's MicroPython on Linux, a program or a Linux without a hypervisor, or a loop on the
+/// bare board.
 const THOUSANDTHS: &str = "thousandths";
 
 /// A figure as such.
@@ -18,8 +19,16 @@ pub(super) struct Definition {
 }
 
 /// Figures that take minutes: only a filter brings them.
-pub(super) const SLOW: [&str; 5] =
-    ["perf_bytecode", "perf_native", "virt_overhead", "serial_per_byte", "virtio_net"];
+pub(super) const SLOW: [&str; 8] = [
+    "perf_bytecode",
+    "perf_native",
+    "virt_overhead",
+    "serial_per_byte",
+    "virtio_blk",
+    "virtio_net",
+    "linux_boot",
+    "linux_cpu",
+];
 
 /// A filter that means these, and what has it in its name.
 pub(super) const MICROPYTHON: &str = "micropython";
@@ -60,8 +69,11 @@ pub(super) const FIGURES: &[Definition] = &[
     Definition { id: "min_memory", unit: BYTES, reach: Some(1 << 20) },
     Definition { id: "print_exits", unit: EXITS, reach: Some(1) },
     Definition { id: "serial_per_byte", unit: INSTRUCTIONS, reach: Some(60) },
+    Definition { id: "virtio_blk", unit: INSTRUCTIONS, reach: Some(2500) },
     Definition { id: "virtio_net", unit: INSTRUCTIONS, reach: Some(3000) },
     Definition { id: "sd_read", unit: THOUSANDTHS, reach: Some(2000) },
+    Definition { id: "linux_boot", unit: THOUSANDTHS, reach: Some(1030) },
+    Definition { id: "linux_cpu", unit: THOUSANDTHS, reach: Some(1005) },
     Definition { id: "system_memory_bytes", unit: BYTES, reach: Some((2 << 20) + IDLE_VMS * (32 << 10)) },
     Definition { id: "vm_overhead_bytes", unit: BYTES, reach: Some(32 << 10) },
     Definition { id: "image_bytes", unit: BYTES, reach: Some(256 << 10) },

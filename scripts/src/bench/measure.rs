@@ -2,7 +2,7 @@
 
 use super::figure::{self, Figure, IDLE_VMS};
 use super::output::{Clock, Counted, VmEnd, of_vm, system_memory};
-use super::{micropython, network, perf};
+use super::{linux, micropython, perf, virtio};
 use crate::bundle::Draft;
 use crate::paths::{Products, root};
 use crate::qemu::{Board, Cpu, Machine};
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// One instruction takes 1 ns of virtual time, and nothing waits for the wall clock.
 const INSTRUCTION_COUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 /// Enough for a machine that is busy with other things.
-const TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(300);
 
 const PYTHON_MEMORY: Size = Size::mib(4);
 const PYTHON_SCRIPT: &str = "print('ready')\n";
@@ -56,8 +56,11 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { ids: &["min_memory"], run: micropython::min_memory },
     Experiment { ids: &["print_exits"], run: micropython::print_exits },
     Experiment { ids: &["serial_per_byte"], run: micropython::serial_per_byte },
-    Experiment { ids: &["virtio_net"], run: network::virtio_net },
+    Experiment { ids: &["virtio_blk"], run: virtio::virtio_blk },
+    Experiment { ids: &["virtio_net"], run: virtio::virtio_net },
     Experiment { ids: &["sd_read"], run: Subject::sd_card },
+    Experiment { ids: &["linux_boot"], run: linux::boot },
+    Experiment { ids: &["linux_cpu"], run: linux::cpu },
     Experiment { ids: &["system_memory_bytes"], run: Subject::idle },
     Experiment { ids: &SIZES, run: Subject::sizes },
 ];
@@ -220,7 +223,7 @@ impl Subject {
         self.boot_with(&self.board(cores), &self.products.hypervisor(), &bundle, bootargs)
     }
 
-    /// The same on another board.
+    /// Boots `draft` on such a board.
     pub(super) fn boot_on(&self, board: &Board, draft: &Draft) -> Result<String> {
         self.boot_with(board, &self.products.hypervisor(), &draft.pack(&self.products)?, "")
     }

@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: the project's figures, counted in executed instructions. `docs/benchmarks.md` has the method.
 
 mod figure;
+mod linux;
 mod measure;
 mod micropython;
-mod network;
 mod output;
 mod perf;
 mod trace;
+mod virtio;
 
 use crate::paths::Profile;
 use crate::qemu::{Cpu, Machine};

@@ -7,6 +7,7 @@ pub mod gic;
 pub mod irq;
 pub mod psci;
 pub mod random;
+pub mod virtio;
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;

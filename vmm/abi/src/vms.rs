@@ -45,6 +45,9 @@ pub const MESSAGE_MAX: u64 = 4096;
 pub const MAILBOX_SIZE: u64 = 16 << 10;
 /// What a message takes besides its bytes.
 pub const MESSAGE_HEADER: u64 = 8;
+/// The port of the hypervisor's (`VMADDR_CID_HOST`) at which programs of a `virt` machine find messages, by a stream of
+/// [`Record`]s.
+pub const CHANNEL_PORT: u32 = 1;
 /// Size of the hypervisor's log in bytes: what is older is lost.
 pub const LOG_SIZE: u64 = 8 << 10;
 
@@ -70,6 +73,18 @@ pub const STATE_RESTARTING: u32 = 5;
 
 /// Room for a VM's name and at least one NUL, in bytes.
 pub const VM_NAME_SIZE: usize = 32;
+
+/// A message on its way between a program of a `virt` machine and the hypervisor: this, and the bytes of the message.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Name of the VM that shall get it or has sent it, then NULs.
+    pub name: [u8; VM_NAME_SIZE],
+    /// Length of the message in bytes, at most [`MESSAGE_MAX`].
+    pub length: u32,
+    /// To the guest, if it is not 0: why the VM of this name did not get a message. None follows.
+    pub error: u32,
+}
 
 /// What there is to know about a VM. Times are in ticks of the counter, since its latest start, and like the exits as
 /// of the latest turn or interrupt of each of its vCPUs.

@@ -10,17 +10,23 @@ use core::arch::asm;
 pub unsafe fn zero(start: *mut u8, len: usize) {
     /// `DCZID_EL0.DZP`: `DC ZVA` is prohibited.
     const PROHIBITED: u64 = 1 << 4;
+    /// Blocks of this size, at most, are such that four fit a page.
+    const LARGEST: usize = 1024;
     let dczid = read_register!("dczid_el0");
-    if dczid & PROHIBITED != 0 {
+    // DCZID_EL0.BS: log2 of the block size in words.
+    let block = 4_usize << (dczid & 0xf);
+    if dczid & PROHIBITED != 0 || block > LARGEST {
         // SAFETY: the caller's promise.
         return unsafe { start.write_bytes(0, len) };
     }
-    // DCZID_EL0.BS: log2 of the block size in words. Blocks have at most 2 KiB, so two fit a page.
-    let block = 4_usize << (dczid & 0xf);
-    // SAFETY: two blocks at a time, aligned to their size and inside the range.
+    // SAFETY: four blocks at a time, aligned to their size and inside the range.
     unsafe {
         asm!(
             "2: dc zva, {at}",
+            "add {at}, {at}, {block}",
+            "dc zva, {at}",
+            "add {at}, {at}, {block}",
+            "dc zva, {at}",
             "add {at}, {at}, {block}",
             "dc zva, {at}",
             "add {at}, {at}, {block}",

@@ -233,6 +233,12 @@ impl Disk {
         }
     }
 
+    /// Whether no request waits for a device.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        !matches!(self.backing, Backing::Device(..))
+    }
+
     /// Sectors that a guest named, all of which must be there: as many of them as one request takes.
     pub fn check(&self, first: u64, count: u64) -> Result<Extent, OutOfRange> {
         match first.checked_add(count) {

@@ -4,10 +4,7 @@ use super::{
     Errno,
     vms::{id, require},
 };
-use crate::{
-    scheduler,
-    vm::{Header, Mailbox, Vm, VmId, fleet},
-};
+use crate::vm::{Header, Mailbox, Vm, fleet};
 use spin::Mutex;
 use tinyvmm_abi::{
     EAGAIN, EMSGSIZE, EPERM, ESRCH,
@@ -39,19 +36,14 @@ pub(super) fn send(vm: &Vm, number: u64, address: u64, length: u64) -> Result<u6
 
 fn deliver(sender: &Vm, receiver: &Vm, address: u64, length: u64) -> Result<u64, Errno> {
     let range = sender.memory.check(address, length)?;
-    let VmId(index) = sender.id;
-    let header = Header {
-        sender: u32::try_from(index + 1).unwrap_or(u32::MAX),
-        length: u32::try_from(length).unwrap_or(u32::MAX),
-    };
     let mut mailbox = mailbox(receiver)?.lock();
-    if !mailbox.push(header, sender.memory.reader(range)) {
+    if !mailbox.push(Header::of(sender.id, length), sender.memory.reader(range)) {
         // While the mailbox is locked, so that whoever makes room knows.
         sender.wait_for_others();
         return Err(Errno(EAGAIN));
     }
     drop(mailbox);
-    scheduler::wake_all(receiver);
+    fleet::delivered(receiver);
     Ok(0)
 }
 

@@ -282,16 +282,16 @@ impl<'a> Builder<'a> {
     /// Memory and devices of a `virt` machine.
     fn virt(
         &self,
-        VmId(index): VmId,
+        id: VmId,
         config: &VmConfig,
         disks: &[Disk],
     ) -> Result<(GuestMemory, VmConsole, Board), Reason> {
-        let card = config.network.map(|network| self.network.address(index, network)).transpose()?;
+        let card = config.network.map(|network| self.network.address(id.0, network)).transpose()?;
         let mut stage2 = Stage2::new(self.frames)?;
         map_blocks(&mut stage2, MEMORY_BASE, self.blocks(config.memory)?, Access::ReadWriteExecute)?;
         map_cpu_interface(&mut stage2)?;
         let memory = GuestMemory::new(stage2, MEMORY_BASE..MEMORY_BASE + config.memory);
-        let board = Board::virt(config.vcpus, VirtioDevice::all(disks, config.console, card))?;
+        let board = Board::virt(config.vcpus, VirtioDevice::all(id, config, disks, card))?;
         Ok((memory, VmConsole::new(None), board))
     }
 

@@ -347,6 +347,12 @@ pub fn stir() {
     }
 }
 
+/// A message has come for a VM. The caller has locked nothing.
+pub fn delivered(receiver: &Vm) {
+    scheduler::wake_all(receiver);
+    scheduler::notify(receiver, receiver.feed_messages());
+}
+
 impl Member {
     fn info(&self, index: usize) -> Option<VmInfo> {
         let usage = self.usage();

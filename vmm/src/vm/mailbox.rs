@@ -3,6 +3,7 @@
 //! A ring of bytes: each message is a header (its sender and its length) and its bytes, filled up to a whole number of
 //! headers, so that no header wraps around. The sender copies straight in, the receiver straight out.
 
+use super::VmId;
 use crate::memory::frames::{FrameAllocator, FrameBlock, OutOfFrames};
 use tinyvmm_abi::vms::{MAILBOX_SIZE, MESSAGE_HEADER, MESSAGE_MAX};
 
@@ -32,6 +33,15 @@ pub struct Header {
 }
 
 impl Header {
+    /// What stands in front of a message of this VM's.
+    #[must_use]
+    pub fn of(VmId(index): VmId, length: u64) -> Self {
+        Self {
+            sender: u32::try_from(index + 1).unwrap_or(u32::MAX),
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+        }
+    }
+
     fn to_bytes(self) -> [u8; HEADER] {
         (u64::from(self.sender) << 32 | u64::from(self.length)).to_le_bytes()
     }

@@ -2,6 +2,7 @@
 
 mod board;
 mod build;
+mod channel;
 mod crash;
 mod deployment;
 #[cfg_attr(not(target_os = "none"), path = "alone.rs")]
@@ -11,6 +12,7 @@ mod focus;
 mod interrupts;
 mod lifecycle;
 mod mailbox;
+mod messages;
 pub mod network;
 mod psci;
 #[cfg(target_os = "none")]
@@ -25,6 +27,7 @@ mod virtio;
 
 pub use board::Board;
 pub use build::{BuildError, Builder};
+pub use channel::Channel;
 pub use crash::{Crash, Report};
 pub use deployment::Deployment;
 #[cfg(target_os = "none")]
@@ -32,6 +35,7 @@ pub use fleet::{rows, start};
 pub use focus::Focus;
 pub use lifecycle::{Cause, Control, KILLED_EXIT_CODE, Lifecycle, Refusal, State};
 pub use mailbox::{Header, Mailbox};
+pub use messages::Link;
 pub use network::{Card, Fabric};
 pub use psci::Outcome;
 #[cfg(target_os = "none")]

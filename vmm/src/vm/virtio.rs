@@ -3,9 +3,9 @@
 //! A device's work is done by the vCPU that notifies it, while it is at EL2, and a bounded piece at a time: if there is
 //! more, the guest's store is not over yet. The vCPU comes back for the next piece, after whatever interrupt is due.
 
-use super::{Card, Vm, board::Effect};
+use super::{Card, Link, Vm, VmId, board::Effect};
 use crate::{
-    bundle::manifest::Console,
+    bundle::manifest::{Console, VmConfig},
     devices::{
         Width,
         vgic::VcpuSet,
@@ -18,9 +18,12 @@ use crate::{
     network::Mac,
 };
 use alloc::{boxed::Box, vec::Vec};
-use tinyvmm_abi::virt::{VIRTIO_INTID, VIRTIO_SPACING};
+use tinyvmm_abi::{
+    virt::{VIRTIO_INTID, VIRTIO_SPACING},
+    vms::CAPABILITY_MESSAGES,
+};
 
-/// Requests that are carried out at a time.
+/// Requests that are carried out at a time, if none of them waits for hardware.
 const REQUESTS_AT_A_TIME: usize = 8;
 
 /// A device and what is behind it.
@@ -36,6 +39,8 @@ enum Backend {
     Console,
     Network(Box<Card>),
     Entropy,
+    /// Messages from and to other VMs.
+    Messages(Box<Link>),
 }
 
 impl VirtioDevice {
@@ -45,17 +50,21 @@ impl VirtioDevice {
             Backend::Console => console::identity(),
             Backend::Network(card) => net::identity(card.mac()),
             Backend::Entropy => entropy::identity(),
+            Backend::Messages(link) => link.identity(),
         };
         Self { slot: Slot::new(identity), backend }
     }
 
     /// The devices of a VM, in the order of their slots: those that have names after it come first.
     #[must_use]
-    pub fn all(disks: &[Disk], console: Console, card: Option<Mac>) -> Vec<Self> {
+    pub fn all(id: VmId, config: &VmConfig, disks: &[Disk], card: Option<Mac>) -> Vec<Self> {
         let disks = disks.iter().cloned().map(Backend::Disk);
-        let console = (console == Console::Virtio).then_some(Backend::Console);
+        let console = (config.console == Console::Virtio).then_some(Backend::Console);
         let card = card.map(|mac| Backend::Network(Box::new(Card::new(mac))));
-        disks.chain(console).chain(card).chain([Backend::Entropy]).map(Self::new).collect()
+        let has_messages = config.capabilities.has(CAPABILITY_MESSAGES);
+        let link = has_messages.then(|| Backend::Messages(Box::new(Link::new(id))));
+        let backends = disks.chain(console).chain(card).chain([Backend::Entropy]).chain(link);
+        backends.map(Self::new).collect()
     }
 
     /// What it has as a network card, if it is one.
@@ -66,13 +75,24 @@ impl VirtioDevice {
         }
     }
 
+    /// What it has as a socket, if it is one.
+    pub(super) fn link(&self) -> Option<&Link> {
+        match &self.backend {
+            Backend::Messages(link) => Some(link),
+            _ => None,
+        }
+    }
+
     /// Looks at a queue.
     fn serve(&self, vm: &Vm, index: usize, queue: &mut Queue) -> Result<Progress, Violation> {
         let memory = &vm.memory;
         match (&self.backend, index) {
-            (Backend::Disk(disk), _) => queue.serve(memory, REQUESTS_AT_A_TIME, |chain| {
-                block::request(memory, chain, disk, |error| disk.complain(&vm.name, error))
-            }),
+            (Backend::Disk(disk), _) => {
+                let limit = if disk.is_in_memory() { REQUESTS_AT_A_TIME } else { 1 };
+                queue.serve(memory, limit, |chain| {
+                    block::request(memory, chain, disk, |error| disk.complain(&vm.name, error))
+                })
+            }
             (Backend::Console, console::RECEIVE) => receive(vm, queue),
             (Backend::Console, _) => queue.serve(memory, REQUESTS_AT_A_TIME, |chain| {
                 Ok(console::transmit(memory, chain, |bytes| vm.write(bytes)))
@@ -80,6 +100,7 @@ impl VirtioDevice {
             // That there are buffers is seen when a frame comes.
             (Backend::Network(_), net::RECEIVE) => Ok(Progress::default()),
             (Backend::Network(card), _) => card.transmit(vm, queue),
+            (Backend::Messages(_), _) => Ok(Progress::default()),
             (Backend::Entropy, _) => {
                 queue.serve(memory, 1, |chain| entropy::request(memory, chain, |bytes| vm.fill_random(bytes)))
             }
@@ -119,7 +140,11 @@ impl Vm {
     }
 
     fn serve(&self, number: usize, device: &VirtioDevice, queue: usize) -> Effect {
-        let progress = device.slot.serve(queue, |parts| device.serve(self, queue, parts));
+        let progress = match device.link() {
+            // What one queue has may be for the other one.
+            Some(link) => link.exchange(self, &device.slot),
+            None => device.slot.serve(queue, |parts| device.serve(self, queue, parts)),
+        };
         let changed = if progress.has_news { self.update_line(number, device) } else { VcpuSet::EMPTY };
         Effect { changed, again: progress.has_more, ..Effect::default() }
     }

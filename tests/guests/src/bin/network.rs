@@ -11,7 +11,8 @@
 
 use guest_rt::{entry, println};
 use test_guests::board::argument;
-use test_guests::card::{BUFFER_SIZE, Card, HEADER, register};
+use test_guests::card::{Card, HEADER};
+use test_guests::virtio::{BUFFER_SIZE, register};
 use test_guests::{check, failures};
 
 entry!(main);
@@ -216,10 +217,10 @@ fn break_rules(card: &mut Card) {
 fn breaks(card: &mut Card, rule: &str, act: impl FnOnce(&mut Card)) {
     const NEEDS_RESET: u32 = 1 << 6;
     act(card);
-    card.write(register::QUEUE_NOTIFY, 1);
-    check(rule, card.read(register::STATUS) & NEEDS_RESET != 0);
+    card.device.write(register::QUEUE_NOTIFY, 1);
+    check(rule, card.device.read(register::STATUS) & NEEDS_RESET != 0);
     card.restart();
-    check("a reset heals", card.read(register::STATUS) & NEEDS_RESET == 0);
+    check("a reset heals", card.device.read(register::STATUS) & NEEDS_RESET == 0);
 }
 
 /// None of this is a frame, or one that may be sent, so that nobody gets it.

@@ -22,6 +22,7 @@ pub mod queue;
 #[cfg(test)]
 mod tests;
 pub mod transport;
+pub mod vsock;
 
 use super::Width;
 use crate::{memory::guest::GuestMemory, word::low_word};
@@ -42,6 +43,8 @@ pub enum Kind {
     Console = 3,
     /// A source of random bytes.
     Entropy = 4,
+    /// A socket.
+    Socket = 19,
 }
 
 impl Kind {
@@ -53,6 +56,7 @@ impl Kind {
             Self::Block => "virtio-blk",
             Self::Console => "virtio-console",
             Self::Entropy => "virtio-rng",
+            Self::Socket => "virtio-vsock",
         }
     }
 }

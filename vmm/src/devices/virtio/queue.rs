@@ -119,6 +119,11 @@ pub enum Served {
         /// Bytes that are done, from its beginning on.
         done: u64,
     },
+    /// As much as could be: whoever makes more possible looks at the queue again.
+    Later {
+        /// Bytes that are done, from its beginning on.
+        done: u64,
+    },
 }
 
 /// A queue that the driver has set up.
@@ -188,6 +193,10 @@ impl Queue {
                 Served::Part { done } => {
                     self.put_back(done);
                     return Ok(Progress { has_news: self.take_news(), has_more: true });
+                }
+                Served::Later { done } => {
+                    self.put_back(done);
+                    return Ok(Progress { has_news: self.take_news(), has_more: false });
                 }
             }
         }

@@ -28,8 +28,10 @@ const LEVEL_HIGH: u32 = 4;
 /// given the virtual timer; the others are named because programs look for the third.
 const TIMER_INTIDS: [u32; 4] = [16 + 13, 16 + 14, TIMER_INTID, 16 + 10];
 
-/// Bytes of `rng-seed`: as many as Linux takes to be enough to start from.
-pub const SEED_SIZE: usize = 32;
+/// Bytes of `kaslr-seed`, by which a kernel chooses its virtual addresses.
+const KASLR_SEED_SIZE: usize = 8;
+/// Bytes of both seeds: `rng-seed` has as many as Linux takes to be enough to start from.
+pub const SEED_SIZE: usize = KASLR_SEED_SIZE + 32;
 
 /// What a device tree tells.
 #[derive(Debug, Clone)]
@@ -86,7 +88,9 @@ impl DeviceTree<'_> {
         node(fdt, "chosen", |fdt| {
             fdt.property_string("stdout-path", &format!("/{}", uart_name()))?;
             fdt.property_string("bootargs", &self.args.join(" "))?;
-            fdt.property("rng-seed", &self.seed)?;
+            let (kaslr_seed, rng_seed) = self.seed.split_at(KASLR_SEED_SIZE);
+            fdt.property("kaslr-seed", kaslr_seed)?;
+            fdt.property("rng-seed", rng_seed)?;
             if let Some(initrd) = &self.initrd {
                 fdt.property_u64("linux,initrd-start", initrd.start)?;
                 fdt.property_u64("linux,initrd-end", initrd.end)?;
@@ -260,7 +264,7 @@ mod tests {
             args,
             virtio: 2,
             initrd,
-            seed: *b"as many bytes as a seed has, yes",
+            seed: *b"as many bytes as two seeds have together",
         };
         Aligned::new(&tree.to_bytes().unwrap())
     }

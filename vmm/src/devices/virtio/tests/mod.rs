@@ -1,5 +1,7 @@
 //! Devices as their drivers see them, good ones and bad ones.
 
+mod vsock;
+
 use super::{
     queue::{Layout, SIZE_MAX, Served},
     *,
