@@ -1,5 +1,6 @@
 //! Devices as their drivers see them, good ones and bad ones.
 
+mod net;
 mod vsock;
 
 use super::{
