@@ -28,6 +28,7 @@ pub(crate) struct Dialogue {
     seen: String,
     /// How much of it was expected already.
     expected: usize,
+    patience: Duration,
     _bundle: NamedTempFile,
 }
 
@@ -55,7 +56,18 @@ impl Dialogue {
         let keyboard = qemu.stdin.take().context("no standard input")?;
         let screen = follow(qemu.stdout.take().context("no standard output")?);
         let (filter, seen) = (ExitFilter::default(), String::new());
-        Ok(Self { qemu, keyboard, screen, filter, seen, expected: 0, _bundle: bundle })
+        Ok(Self { qemu, keyboard, screen, filter, seen, expected: 0, patience: PATIENCE, _bundle: bundle })
+    }
+
+    /// Waits longer than usual for each answer.
+    pub(crate) fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// All that was printed so far.
+    pub(crate) fn seen(&self) -> &str {
+        &self.seen
     }
 
     /// Types `keys`.
@@ -93,7 +105,7 @@ impl Dialogue {
 
     /// Waits for `text` in what is printed from `start` on. Returns where it ends.
     fn wait_for(&mut self, text: &str, start: usize) -> Result<usize> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(at) = self.seen[start..].find(text) {
                 return Ok(start + at + text.len());
@@ -122,7 +134,7 @@ impl Dialogue {
 
     /// Waits for the end.
     pub(crate) fn ends(mut self) -> Result<Console> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.shown(&bytes),

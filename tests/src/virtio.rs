@@ -6,12 +6,13 @@ use anyhow::Result;
 use libtest_mimic::Trial;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
+use xtask::bundle::Draft;
 use xtask::guest::linux::Release;
 use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle_with as bundle_with_files, run_on};
+use crate::boot::{Vm, bundle_with as bundle_with_files, products, run_on};
 use crate::dialogue::Dialogue;
-use crate::linux::{PROMPT, bundle_with};
+use crate::linux::PROMPT;
 use crate::test;
 
 /// Size of the disk that is written and read, in MiB.
@@ -59,6 +60,17 @@ fn manifest(release: Release, console: &str, more: &str) -> String {
         release.image(),
         release.initrd()
     )
+}
+
+/// The bundle of a manifest, with these files.
+fn bundle_with(manifest: &str, files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
+    let directory = tempfile::tempdir()?;
+    for (name, content) in files {
+        std::fs::write(directory.path().join(name), content)?;
+    }
+    let path = directory.path().join("linux.toml");
+    std::fs::write(&path, manifest)?;
+    Draft::manifest(&path)?.pack(&products()?)
 }
 
 /// What is written to a disk of the board is there again, also for the developer's machine; a file of the bundle can be

@@ -4,7 +4,7 @@ use super::measure::{Subject, TIMEOUT, Values};
 use super::output::Counted;
 use crate::build::assemble;
 use crate::bundle::Draft;
-use crate::guest::linux::{self, Release};
+use crate::guest::{linux::Release, ram_disk};
 use crate::paths::root;
 use crate::qemu::{Board, Machine};
 use crate::session;
@@ -14,7 +14,6 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use vmm::vm::virt::InitRamDisk;
 
 const RELEASE: Release = Release::Debian13;
 /// That of the guest, and of the board without a hypervisor.
@@ -49,7 +48,6 @@ struct Guest {
 
 impl Guest {
     fn with(path: &'static str, make: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
-        RELEASE.ensure()?;
         let guest = Self { directory: tempfile::tempdir()?, path };
         make(&guest.file())?;
         Ok(guest)
@@ -64,7 +62,8 @@ impl Guest {
         if subject.machine == Machine::Raspi4b {
             return Ok(vec![]);
         }
-        let (draft, initrd) = (self.draft()?, self.initrd()?);
+        let guest = RELEASE.bootable()?;
+        let (draft, initrd) = (self.draft()?, self.initrd(&guest.initrd)?);
         let (mut in_vm, mut plain) = (0, 0);
         for seed in 1..=boots {
             let board = subject.board(1);
@@ -72,7 +71,7 @@ impl Guest {
             let board = Board { extra, ..board };
             in_vm += Counted::find(&subject.boot_on(&board, &draft)?, id)?.ticks;
             let board = Board { memory: MEMORY, ..board };
-            let command = board.command_without_hypervisor(&image()?, &initrd, ARGUMENTS)?;
+            let command = board.command_without_hypervisor(&guest.image, &initrd, ARGUMENTS)?;
             plain += Counted::find(&session::printed(command, TIMEOUT)?, id)?.ticks;
         }
         println!("  {id:<24} {in_vm:>12} ticks, {plain:>12} without a hypervisor");
@@ -94,23 +93,11 @@ impl Guest {
     }
 
     /// The initial RAM disk as the VM has it.
-    fn initrd(&self) -> Result<PathBuf> {
+    fn initrd(&self, disk: &Path) -> Result<PathBuf> {
         let path = self.directory.path().join("initrd");
-        let disk = fs::read(made(&RELEASE.initrd())?)?;
         let content = fs::read(self.file())?;
-        let files = [(self.path, &content[..])];
-        let disk = InitRamDisk::new(Some(&disk), files.into_iter()).context("no RAM disk")?;
-        let mut bytes = Vec::new();
-        disk.write(|piece| bytes.extend_from_slice(piece));
-        fs::write(&path, bytes).context("cannot write the RAM disk")?;
+        let disk = ram_disk::with_files(disk, &[(self.path, &content)])?;
+        fs::write(&path, disk).context("cannot write the RAM disk")?;
         Ok(path)
     }
-}
-
-fn image() -> Result<PathBuf> {
-    made(&RELEASE.image())
-}
-
-fn made(name: &str) -> Result<PathBuf> {
-    linux::file(name).with_context(|| format!("no {name}"))
 }

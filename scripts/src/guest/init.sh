@@ -11,6 +11,8 @@ mkdir -p /dev/pts /tmp /root
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmp /tmp
 hostname tinyvmm
+echo "127.0.0.1 localhost tinyvmm" > /etc/hosts
+echo "root:x:0:0:root:/root:/bin/sh" > /etc/passwd
 ip link set lo up
 # Drivers for the virtio devices of the board, if it has any.
 if grep -qs virtio,mmio /proc/device-tree/*/compatible; then

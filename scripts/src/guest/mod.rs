@@ -1,8 +1,10 @@
 //! `cargo xtask guest`: guests that are assembled from a distribution's packages.
 
+pub mod extras;
 pub mod linux;
 mod modules;
-mod ram_disk;
+mod packages;
+pub mod ram_disk;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

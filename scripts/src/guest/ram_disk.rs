@@ -10,6 +10,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use vmm::vm::virt::InitRamDisk;
 
 /// The first program.
 pub(super) const INIT: &str = include_str!("init.sh");
@@ -25,6 +26,8 @@ pub(super) const NEEDED: [&str; 7] = [
 ];
 /// Directories that the first program mounts something on.
 const MOUNT_POINTS: [&str; 6] = ["dev", "proc", "root", "sys", "tmp", "etc"];
+/// Archives begin at multiples of so many bytes.
+const ALIGNMENT: usize = 4;
 /// Kinds of entries, in `st_mode`.
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
@@ -58,6 +61,25 @@ pub(super) fn make(root: &Path, output: &Path) -> Result<()> {
     entries.insert("dev/console".to_owned(), console);
     let file = File::create(output).with_context(|| format!("cannot write {}", output.display()))?;
     write(entries, GzEncoder::new(file, Compression::default()))
+}
+
+/// Writes what programs need of `root` over an initial RAM disk: as an archive of its own after it, which Linux unpacks next.
+pub(super) fn extend(disk: &Path, root: &Path, output: &Path) -> Result<()> {
+    let mut entries = BTreeMap::new();
+    collect(root, "", &mut entries)?;
+    let mut bytes = fs::read(disk).with_context(|| format!("cannot read {}", disk.display()))?;
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    write(entries, GzEncoder::new(&mut bytes, Compression::default()))?;
+    fs::write(output, bytes).with_context(|| format!("cannot write {}", output.display()))
+}
+
+/// An initial RAM disk as a VM has it with these `files` in its manifest.
+pub fn with_files(disk: &Path, files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
+    let disk = fs::read(disk).with_context(|| format!("cannot read {}", disk.display()))?;
+    let disk = InitRamDisk::new(Some(&disk), files.iter().copied()).context("it has a disk")?;
+    let mut bytes = Vec::new();
+    disk.write(|piece| bytes.extend_from_slice(piece));
+    Ok(bytes)
 }
 
 fn write(entries: BTreeMap<String, Entry>, mut output: impl Write) -> Result<()> {
