@@ -97,6 +97,9 @@ pub struct Board {
     /// A disk image: the SD card of raspi4b, a virtio disk on the others, where it may be repeated for virtio0, virtio1, ...
     #[arg(long = "disk", value_name = "FILE")]
     pub disks: Vec<PathBuf>,
+    /// A device tree instead of the board's own
+    #[arg(skip)]
+    pub tree: Option<PathBuf>,
     /// One more argument for QEMU, as in --qemu-arg=-d --qemu-arg=int; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
@@ -110,6 +113,7 @@ impl Default for Board {
             smp: 1,
             memory: Size::mib(1024),
             disks: Vec::new(),
+            tree: None,
             extra: Vec::new(),
         }
     }
@@ -141,6 +145,14 @@ impl Board {
         }
     }
 
+    /// The device tree that QEMU is given: it makes none for a Raspberry Pi 4.
+    fn tree(&self) -> Result<Option<PathBuf>> {
+        match self.tree {
+            None if self.machine == Machine::Raspi4b => raspberry_pi::device_tree().map(Some),
+            _ => Ok(self.tree.clone()),
+        }
+    }
+
     /// Attaches disk `number`, a raw image.
     fn attach(&self, command: &mut Command, number: usize, disk: &Path) {
         // A comma would end the name.
@@ -163,8 +175,8 @@ impl Board {
         command.args(["-smp", &self.smp.to_string(), "-m", &self.memory.for_qemu()]);
         command.args(["-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
         command.arg("-kernel").arg(hypervisor).arg("-initrd").arg(bundle);
-        if self.machine == Machine::Raspi4b {
-            command.arg("-dtb").arg(raspberry_pi::device_tree()?);
+        if let Some(tree) = self.tree()? {
+            command.arg("-dtb").arg(tree);
         }
         self.disks.iter().enumerate().for_each(|(number, disk)| self.attach(&mut command, number, disk));
         if !bootargs.is_empty() {

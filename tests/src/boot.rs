@@ -1,18 +1,18 @@
 //! Boots made-up bundles.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 use xtask::build::assemble;
 use xtask::paths::{Products, Profile, root};
 use xtask::qemu::{Board, Machine};
 use xtask::session;
 use xtask::toolchain::Toolchain;
 
+use crate::card;
 use crate::console::Console;
 use crate::matrix;
 
@@ -230,7 +230,7 @@ pub(crate) fn run_bundle(bundle: &[u8]) -> Result<Console> {
 
 /// Boots a bundle on a board, with arguments for the hypervisor.
 pub(crate) fn run_on(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Console> {
-    let (command, _file) = command(board, bundle, bootargs)?;
+    let (command, _files) = command(board, bundle, bootargs)?;
     run_command(command, b"")
 }
 
@@ -240,20 +240,25 @@ pub(crate) fn run_command(command: Command, input: &[u8]) -> Result<Console> {
     Ok(Console { output: captured.output, code: captured.code })
 }
 
-/// The command that boots a bundle; the file must outlive it.
-pub(crate) fn command(board: &Board, bundle: &[u8], bootargs: &str) -> Result<(Command, NamedTempFile)> {
+/// The command that boots a bundle; the directory must outlive it.
+pub(crate) fn command(board: &Board, bundle: &[u8], bootargs: &str) -> Result<(Command, TempDir)> {
     command_for(&products()?.hypervisor(), board, bundle, bootargs)
 }
 
-/// The command that boots a bundle on another hypervisor than that of the build.
+/// The command that boots a bundle on another hypervisor than that of the build: on a Raspberry Pi 4 from an SD card, unless
+/// the board has another one.
 pub(crate) fn command_for(
     hypervisor: &Path,
     board: &Board,
     bundle: &[u8],
     bootargs: &str,
-) -> Result<(Command, NamedTempFile)> {
-    let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
-    file.write_all(bundle)?;
-    let command = board.command(hypervisor, file.path(), bootargs)?;
-    Ok((command, file))
+) -> Result<(Command, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    if board.machine == Machine::Raspi4b && board.disks.is_empty() {
+        let command = card::boot(hypervisor, board, bundle, bootargs, directory.path())?;
+        return Ok((command, directory));
+    }
+    let file = directory.path().join("bundle.tar");
+    std::fs::write(&file, bundle)?;
+    Ok((board.command(hypervisor, &file, bootargs)?, directory))
 }

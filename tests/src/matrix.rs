@@ -3,11 +3,14 @@
 //! A test finds its board by the thread that it runs on.
 
 use std::cell::Cell;
+use std::process::Command;
 
+use anyhow::Result;
 use libtest_mimic::Trial;
 use xtask::qemu::{Board, Machine};
 
 use crate::boot;
+use crate::process::xtask;
 
 thread_local! {
     static MACHINE: Cell<Machine> = const { Cell::new(Machine::Virt) };
@@ -40,6 +43,13 @@ pub(crate) fn counting(smp: u8) -> Board {
     boot::counting(machine(), smp)
 }
 
+/// `cargo xtask run` with these arguments, on the board with one core.
+pub(crate) fn xtask_run(arguments: &[&str]) -> Result<Command> {
+    let mut command = xtask(&["run", "--machine", machine().name()])?;
+    command.args(board(1).extra.into_iter().flat_map(|extra| ["--qemu-arg".into(), extra])).args(arguments);
+    Ok(command)
+}
+
 /// What a test is called on the machine: on all but QEMU's own, that comes first.
 pub(crate) fn name(test: &str) -> String {
     match machine() {
@@ -52,6 +62,7 @@ pub(crate) fn name(test: &str) -> String {
 const NOT_ON_A_PI: &[(&str, &str)] = &[
     ("cores::", "the number of cores cannot be changed"),
     ("features::time_of_day", "there is no clock of the time of day"),
+    ("push::too_large", "the amount of memory cannot be changed"),
 ];
 
 /// How the names of those begin that run there each time: what depends on cores, interrupts and memory. The others are

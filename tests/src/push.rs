@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 use xtask::push::{Link, Sender};
 use xtask::qemu::{Board, Machine};
 use xtask::size::Size;
 
 use crate::boot::{Vm, bundle, command};
+use crate::matrix::board;
 use crate::process::{file, run, xtask};
 use crate::serial::start as start_run;
 use crate::test;
@@ -24,14 +25,9 @@ use crate::test;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let on =
-        |machine: Machine, smp| test(format!("push::{}", machine.name()), move || replaces(machine, smp));
     let cuts =
         [0, 1, 2, 5, 20].map(|frames| test(format!("push::cut_after_{frames}"), move || resumes(frames)));
     let others = vec![
-        on(Machine::Virt, 1),
-        on(Machine::VirtGicv2, 4),
-        on(Machine::Raspi4b, 4),
         test("push::noise", noise),
         test("push::abort", abort),
         test("push::too_large", too_large),
@@ -42,6 +38,12 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("push::command", by_command),
     ];
     others.into_iter().chain(cuts).collect()
+}
+
+pub(crate) fn on_boards() -> Vec<Trial> {
+    let on =
+        |machine: Machine, smp| test(format!("push::{}", machine.name()), move || replaces(machine, smp));
+    vec![on(Machine::Virt, 1), on(Machine::VirtGicv2, 4), on(Machine::Raspi4b, 4)]
 }
 
 /// A VM that tells again and again that it is there.
@@ -64,7 +66,7 @@ struct Line {
     qemu: Child,
     keyboard: Arc<Mutex<ChildStdin>>,
     screen: Arc<Mutex<Screen>>,
-    _bundle: NamedTempFile,
+    _files: TempDir,
 }
 
 /// All that was printed, and who is told.
@@ -81,7 +83,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Line {
     /// Boots these VMs.
     fn start(board: &Board, vms: &[Vm], bootargs: &str) -> Result<Self> {
-        let (mut command, file) = command(board, &bundle(vms)?, bootargs)?;
+        let (mut command, files) = command(board, &bundle(vms)?, bootargs)?;
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
         let keyboard = Arc::new(Mutex::new(qemu.stdin.take().context("no standard input")?));
@@ -95,7 +97,7 @@ impl Line {
             }
             locked(&shown).listener = None;
         });
-        let line = Self { qemu, keyboard, screen, _bundle: file };
+        let line = Self { qemu, keyboard, screen, _files: files };
         line.waits_for("still here", 1)?;
         Ok(line)
     }
@@ -232,7 +234,7 @@ fn replaces(machine: Machine, smp: u8) -> Result<()> {
 
 /// The line breaks in the middle of a frame; the next push goes on with the block that was not whole.
 fn resumes(frames: usize) -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&board(1), &old(), "")?;
     let broken = line.link(move |count, frame| match count.cmp(&frames) {
         std::cmp::Ordering::Less => Some(frame.to_vec()),
         std::cmp::Ordering::Equal => Some(frame[..frame.len() / 2].to_vec()),
@@ -249,7 +251,7 @@ fn resumes(frames: usize) -> Result<()> {
 
 /// Every third frame arrives changed, of every seventh a part is missing.
 fn noise() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&board(1), &old(), "")?;
     let noisy = line.link(|count, frame| {
         let mut frame = frame.to_vec();
         let middle = frame.len() / 2;
@@ -266,7 +268,7 @@ fn noise() -> Result<()> {
 }
 
 fn abort() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&board(1), &old(), "")?;
     let broken = line.link(|count, frame| (count < 10).then(|| frame.to_vec()));
     send(Sender::open(broken)?, &new()?).err().context("the line was not broken")?;
     let mut sender = line.sender()?;
@@ -286,7 +288,7 @@ fn refusal(line: &Line, bundle: &[u8], reason: &str) -> Result<()> {
 
 /// Of a bundle that has no room, nothing is sent.
 fn too_large() -> Result<()> {
-    let board = Board { memory: Size::mib(128), ..Board::default() };
+    let board = Board { memory: Size::mib(128), ..board(1) };
     let line = Line::start(&board, &old(), "")?;
     refusal(&line, &vec![7; 130 << 20], "the bundle is too large: not enough free memory")?;
     let large = bundle(&[Vm::new("large", "witness.elf").memory("120MiB")])?;
@@ -294,7 +296,7 @@ fn too_large() -> Result<()> {
 }
 
 fn refused() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&board(1), &old(), "")?;
     refusal(&line, b"no bundle", "bundle: not a tar archive")?;
     let elsewhere = bundle(&[Vm::new("elsewhere", "witness.elf").affinity(&[1])])?;
     refusal(&line, &elsewhere, "affinity = 1: no such core is running")?;
@@ -303,7 +305,7 @@ fn refused() -> Result<()> {
 }
 
 fn forbidden() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "receive=off")?;
+    let line = Line::start(&board(1), &old(), "receive=off")?;
     let error = line.sender().err().context("it was not refused")?;
     ensure!(error.to_string().contains("receive=off"), "{error:#}");
     line.goes_on()
@@ -311,7 +313,7 @@ fn forbidden() -> Result<()> {
 
 /// A sender that says nothing more does not keep the console.
 fn silence() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&board(1), &old(), "")?;
     let _sender = line.sender()?;
     line.waits_for("input goes to vm 'old'", 1)?;
     let seen = line.seen();
@@ -323,7 +325,7 @@ fn silence() -> Result<()> {
 /// The same again and again: each time, as much memory is free.
 fn no_leak() -> Result<()> {
     const FREE: &str = "memory before the first VM: ";
-    let line = Line::start(&Board::default(), &old(), "loglevel=debug")?;
+    let line = Line::start(&board(1), &old(), "loglevel=debug")?;
     let bundle = bundle(&old())?;
     for times in 2..6 {
         refusal(&line, &[1; 5000], "bundle: ")?;

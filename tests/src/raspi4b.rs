@@ -120,9 +120,9 @@ fn convert(from: &str, input: &Path, to: &str, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A board with another device tree: QEMU takes the last that it is given.
+/// A board with another device tree.
 fn with_tree(tree: PathBuf) -> Board {
-    Board { extra: vec!["-dtb".into(), tree.into()], ..pi() }
+    Board { tree: Some(tree), ..pi() }
 }
 
 /// How much memory is free before the first VM, with these nodes more in the tree.
@@ -218,13 +218,13 @@ fn without(option: &str, command: &Command) -> Result<Command> {
 }
 
 fn without_device_tree() -> Result<()> {
-    let (command, _file) = command(&pi(), b"", "")?;
+    let (command, _files) = command(&pi(), b"", "")?;
     let console = run_command(without("-dtb", &command)?, b"")?;
     console.shows("[tinyvmm error] X0 = 0x100 is not the address of a device tree")?.ends_with(101).map(drop)
 }
 
 fn without_bundle() -> Result<()> {
-    let (command, _file) = command(&pi(), b"", "")?;
+    let (command, _files) = command(&pi(), b"", "")?;
     let console = run_command(without("-initrd", &command)?, b"")?;
     console.shows("[tinyvmm error] no bundle")?.ends_with(2).map(drop)
 }
@@ -232,7 +232,7 @@ fn without_bundle() -> Result<()> {
 /// The mini UART, QEMU's second serial port, has the message.
 fn without_pl011() -> Result<()> {
     let (_directory, tree) = edited(|source| source.replace("arm,pl011", "none"))?;
-    let (command, _file) = command(&with_tree(tree), b"", "")?;
+    let (command, _files) = command(&with_tree(tree), b"", "")?;
     let mut second = without("-serial", &command)?;
     second.args(["-serial", "null", "-serial", "stdio"]);
     run_command(second, b"")?.shows("no UART arm,pl011 that is enabled")?.ends_with(101).map(drop)

@@ -108,7 +108,7 @@ impl Disk {
     }
 
     /// Writes it. The file appears whole or not at all.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let cannot = || format!("cannot write {}", path.display());
         // With the rights of any other file that the user makes.
