@@ -26,6 +26,7 @@ mod linux;
 mod machine;
 mod matrix;
 mod messages;
+mod monitor;
 mod mpremote;
 mod native;
 mod power;
