@@ -43,11 +43,14 @@ pub(crate) fn counting(smp: u8) -> Board {
     boot::counting(machine(), smp)
 }
 
-/// `cargo xtask run` with these arguments, on the board with one core.
+/// The board with a thread to each core, for much input: where they take turns, it takes ten times as long.
+pub(crate) fn parallel(smp: u8) -> Board {
+    Board::of(machine(), smp)
+}
+
+/// `cargo xtask run` with these arguments, on the board as it is.
 pub(crate) fn xtask_run(arguments: &[&str]) -> Result<Command> {
-    let mut command = xtask(&["run", "--machine", machine().name()])?;
-    command.args(board(1).extra.into_iter().flat_map(|extra| ["--qemu-arg".into(), extra])).args(arguments);
-    Ok(command)
+    xtask(&[&["run", "--machine", machine().name()], arguments].concat())
 }
 
 /// What a test is called on the machine: on all but QEMU's own, that comes first.

@@ -16,7 +16,7 @@ use xtask::qemu::{Board, Machine};
 use xtask::size::Size;
 
 use crate::boot::{Vm, bundle, command};
-use crate::matrix::board;
+use crate::matrix::parallel;
 use crate::process::{file, run, xtask};
 use crate::serial::start as start_run;
 use crate::test;
@@ -234,7 +234,7 @@ fn replaces(machine: Machine, smp: u8) -> Result<()> {
 
 /// The line breaks in the middle of a frame; the next push goes on with the block that was not whole.
 fn resumes(frames: usize) -> Result<()> {
-    let line = Line::start(&board(1), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let broken = line.link(move |count, frame| match count.cmp(&frames) {
         std::cmp::Ordering::Less => Some(frame.to_vec()),
         std::cmp::Ordering::Equal => Some(frame[..frame.len() / 2].to_vec()),
@@ -251,7 +251,7 @@ fn resumes(frames: usize) -> Result<()> {
 
 /// Every third frame arrives changed, of every seventh a part is missing.
 fn noise() -> Result<()> {
-    let line = Line::start(&board(1), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let noisy = line.link(|count, frame| {
         let mut frame = frame.to_vec();
         let middle = frame.len() / 2;
@@ -268,7 +268,7 @@ fn noise() -> Result<()> {
 }
 
 fn abort() -> Result<()> {
-    let line = Line::start(&board(1), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let broken = line.link(|count, frame| (count < 10).then(|| frame.to_vec()));
     send(Sender::open(broken)?, &new()?).err().context("the line was not broken")?;
     let mut sender = line.sender()?;
@@ -288,7 +288,7 @@ fn refusal(line: &Line, bundle: &[u8], reason: &str) -> Result<()> {
 
 /// Of a bundle that has no room, nothing is sent.
 fn too_large() -> Result<()> {
-    let board = Board { memory: Size::mib(128), ..board(1) };
+    let board = Board { memory: Size::mib(128), ..parallel(1) };
     let line = Line::start(&board, &old(), "")?;
     refusal(&line, &vec![7; 130 << 20], "the bundle is too large: not enough free memory")?;
     let large = bundle(&[Vm::new("large", "witness.elf").memory("120MiB")])?;
@@ -296,16 +296,16 @@ fn too_large() -> Result<()> {
 }
 
 fn refused() -> Result<()> {
-    let line = Line::start(&board(1), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     refusal(&line, b"no bundle", "bundle: not a tar archive")?;
-    let elsewhere = bundle(&[Vm::new("elsewhere", "witness.elf").affinity(&[1])])?;
-    refusal(&line, &elsewhere, "affinity = 1: no such core is running")?;
+    let elsewhere = bundle(&[Vm::new("elsewhere", "witness.elf").affinity(&[7])])?;
+    refusal(&line, &elsewhere, "affinity = 7: no such core is running")?;
     send(line.sender()?, &new()?)?;
     line.ends().map(drop)
 }
 
 fn forbidden() -> Result<()> {
-    let line = Line::start(&board(1), &old(), "receive=off")?;
+    let line = Line::start(&parallel(1), &old(), "receive=off")?;
     let error = line.sender().err().context("it was not refused")?;
     ensure!(error.to_string().contains("receive=off"), "{error:#}");
     line.goes_on()
@@ -313,7 +313,7 @@ fn forbidden() -> Result<()> {
 
 /// A sender that says nothing more does not keep the console.
 fn silence() -> Result<()> {
-    let line = Line::start(&board(1), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let _sender = line.sender()?;
     line.waits_for("input goes to vm 'old'", 1)?;
     let seen = line.seen();
@@ -325,7 +325,7 @@ fn silence() -> Result<()> {
 /// The same again and again: each time, as much memory is free.
 fn no_leak() -> Result<()> {
     const FREE: &str = "memory before the first VM: ";
-    let line = Line::start(&board(1), &old(), "loglevel=debug")?;
+    let line = Line::start(&parallel(1), &old(), "loglevel=debug")?;
     let bundle = bundle(&old())?;
     for times in 2..6 {
         refusal(&line, &[1; 5000], "bundle: ")?;
