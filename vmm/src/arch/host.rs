@@ -32,6 +32,11 @@ pub mod cache {
 
 /// The core.
 pub mod cpu {
+    /// Lets others go ahead for a moment.
+    pub fn relax() {
+        core::hint::spin_loop();
+    }
+
     /// None: the tests do without chance.
     #[must_use]
     pub fn random() -> Option<u64> {

@@ -2,8 +2,11 @@
 //!
 //! The queue and the transport are those of the crate `virtio-drivers`. Its own block driver waits for ever.
 
-use super::{BlockDevice, Deadline, Error};
-use crate::memory::{frames::FrameBlock, heap::FRAMES, page_table::PAGE_SIZE};
+use super::{BlockDevice, Error};
+use crate::{
+    deadline::Deadline,
+    memory::{frames::FrameBlock, heap::FRAMES, page_table::PAGE_SIZE},
+};
 use bitflags::bitflags;
 use core::{ops::Range, ptr::NonNull};
 use tinyvmm_abi::disks::SECTOR_SIZE;
@@ -111,13 +114,9 @@ impl VirtioDisk {
         if self.queue.should_notify() {
             self.transport.notify(QUEUE);
         }
-        let deadline = Deadline::after_ms(PATIENCE_MS);
-        while !self.queue.can_pop() {
-            if deadline.has_passed() {
-                self.transport.set_status(DeviceStatus::empty());
-                return Err(Error::Gone);
-            }
-            core::hint::spin_loop();
+        if !Deadline::after_ms(PATIENCE_MS).wait(|| self.queue.can_pop()) {
+            self.transport.set_status(DeviceStatus::empty());
+            return Err(Error::Gone);
         }
         // SAFETY: the buffers that were added with this token.
         let used = unsafe { self.queue.pop_used(token, inputs, outputs) };

@@ -5,7 +5,7 @@
 //! only. At 25 MHz the card is the slower one. All registers are accessed by words, which every such controller allows.
 
 use super::{CardError, Command, Host, HostError, Response};
-use crate::disks::Deadline;
+use crate::{deadline::Deadline, mmio::Registers};
 use core::ops::Range;
 use tinyvmm_abi::disks::SECTOR_SIZE;
 use tock_registers::{
@@ -16,7 +16,7 @@ use tock_registers::{
 
 register_structs! {
     /// Registers of a slot (2.1.1), those of 16 and 8 bits together in words.
-    Registers {
+    Slot {
         (0x00 => _system_address),
         /// Block size, block count.
         (0x04 => blocks: ReadWrite<u32>),
@@ -84,13 +84,10 @@ const POWER_UP_MS: u64 = 10;
 
 /// A controller.
 pub struct Sdhci {
-    registers: &'static Registers,
+    registers: Registers<Slot>,
     /// Frequency that the card's clock is made of, in hertz.
     base_clock: u32,
 }
-
-// SAFETY: only this value accesses the registers, from whichever core has it.
-unsafe impl Send for Sdhci {}
 
 impl Sdhci {
     /// Takes over the controller, and switches the card's power on.
@@ -98,31 +95,31 @@ impl Sdhci {
     /// # Safety
     /// The registers are mapped as device memory, and nothing else uses them.
     pub unsafe fn open(registers: &Range<u64>) -> Result<Self, CardError> {
-        let address = usize::try_from(registers.start).map_err(|_| CardError::Broken)?;
         // SAFETY: the caller's promise.
-        let registers: &Registers = unsafe { &*core::ptr::with_exposed_provenance(address) };
-        let mut host = Self { registers, base_clock: base_clock(registers.capabilities.get()) };
+        let registers: Registers<Slot> = unsafe { Registers::at(registers) };
+        let base_clock = base_clock(registers.capabilities.get());
+        let mut host = Self { registers, base_clock };
         host.reset(RESET_ALL)?;
-        registers.control.set(POWER_3_3V);
+        host.registers.control.set(POWER_3_3V);
         host.pause_ms(POWER_UP_MS);
-        registers.signal_enable.set(0);
-        registers.status_enable.set(EVENTS);
+        host.registers.signal_enable.set(0);
+        host.registers.status_enable.set(EVENTS);
         Ok(host)
     }
 
     fn reset(&self, what: u32) -> Result<(), HostError> {
         self.registers.clock.set(self.registers.clock.get() | what);
         let deadline = Deadline::after_ms(SETTLE_MS);
-        wait(deadline, || self.registers.clock.get() & what == 0)
+        poll(deadline, || self.registers.clock.get() & what == 0)
     }
 
     /// Sends a command, and waits for the answer (3.7.1).
     fn send(&self, command: Command, transfer: u32, deadline: Deadline) -> Result<(), HostError> {
-        let registers = self.registers;
+        let registers = &self.registers;
         // Whoever ends a transfer finds the data lines in use.
         let is_abort = command.index == STOP_INDEX;
         let inhibit = if is_abort { COMMAND_INHIBIT } else { COMMAND_INHIBIT | DATA_INHIBIT };
-        wait(deadline, || registers.state.get() & inhibit == 0)?;
+        poll(deadline, || registers.state.get() & inhibit == 0)?;
         registers.status.set(u32::MAX);
         registers.argument.set(command.argument);
         let kind = response_bits(command.response) | if is_abort { ABORT } else { 0 };
@@ -137,7 +134,7 @@ impl Sdhci {
     /// Waits until something happens, and clears it.
     fn wait_for(&self, event: u32, deadline: Deadline) -> Result<(), HostError> {
         let mut status = 0;
-        wait(deadline, || {
+        poll(deadline, || {
             status = self.registers.status.get();
             status & (event | ANY_ERROR) != 0
         })?;
@@ -223,7 +220,7 @@ impl Host for Sdhci {
         let setting = LONGEST_TIMEOUT | divider_bits(self.base_clock, hertz) | INTERNAL_CLOCK;
         clock.set(LONGEST_TIMEOUT);
         clock.set(setting);
-        wait(Deadline::after_ms(SETTLE_MS), || clock.get() & INTERNAL_STABLE != 0)?;
+        poll(Deadline::after_ms(SETTLE_MS), || clock.get() & INTERNAL_STABLE != 0)?;
         clock.set(setting | CARD_CLOCK);
         // A card wants 74 clocks before its first command (Physical Layer 6.4.1): a millisecond has more.
         self.pause_ms(1);
@@ -236,19 +233,13 @@ impl Host for Sdhci {
 
     fn pause_ms(&mut self, milliseconds: u64) {
         // The time is over, which is what it is waited for.
-        let _ = wait(Deadline::after_ms(milliseconds), || false);
+        let _ = Deadline::after_ms(milliseconds).wait(|| false);
     }
 }
 
 /// Polls until something is so.
-fn wait(deadline: Deadline, mut is_so: impl FnMut() -> bool) -> Result<(), HostError> {
-    while !is_so() {
-        if deadline.has_passed() {
-            return Err(HostError::Silent);
-        }
-        core::hint::spin_loop();
-    }
-    Ok(())
+fn poll(deadline: Deadline, is_so: impl FnMut() -> bool) -> Result<(), HostError> {
+    if deadline.wait(is_so) { Ok(()) } else { Err(HostError::Silent) }
 }
 
 /// Response type, and what is checked (2.2.6, 3.7.1.1).
