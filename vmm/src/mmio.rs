@@ -51,6 +51,11 @@ pub(crate) mod tests {
             unsafe { *self.0[index].get() }
         }
 
+        pub(crate) fn set(&self, index: usize, value: u32) {
+            // SAFETY: as above.
+            unsafe { *self.0[index].get() = value }
+        }
+
         pub(crate) fn range(&self) -> Range<u64> {
             let start = self.0.as_ptr().expose_provenance() as u64;
             start..start + size_of_val(self.0) as u64

@@ -75,9 +75,14 @@ const DATA_TIMEOUT: u32 = 1 << 20;
 const ERRORS: u32 = 0x1ff << 16;
 const EVENTS: u32 = COMMAND_COMPLETE | TRANSFER_COMPLETE | WRITE_READY | READ_READY | ERRORS;
 
-/// Longest time for a command with all its data. A card may take 100 ms before it sends, and be busy for 500 ms after it
-/// has received (Physical Layer 4.6.2).
-const PATIENCE_MS: u64 = 1000;
+/// Longest time for a command and its answer: 64 clocks later it has begun (Physical Layer 4.12.4), and at the slowest clock
+/// both take half a millisecond.
+const ANSWER_MS: u64 = 10;
+/// Longest time that a card may take before it sends data (4.6.2.1), and be busy (4.6.2.2).
+const ACCESS_MS: u64 = 100;
+const BUSY_MS: u64 = 500;
+/// Longest time for all data of a command. Cards that are busy for longer than they may be are known.
+const TRANSFER_MS: u64 = 1000;
 /// Longest time for the controller itself, and for its supply.
 const SETTLE_MS: u64 = 100;
 const POWER_UP_MS: u64 = 10;
@@ -114,7 +119,8 @@ impl Sdhci {
     }
 
     /// Sends a command, and waits for the answer (3.7.1).
-    fn send(&self, command: Command, transfer: u32, deadline: Deadline) -> Result<(), HostError> {
+    fn send(&self, command: Command, transfer: u32) -> Result<(), HostError> {
+        let deadline = Deadline::after_ms(ANSWER_MS);
         let registers = &self.registers;
         // Whoever ends a transfer finds the data lines in use.
         let is_abort = command.index == STOP_INDEX;
@@ -126,7 +132,7 @@ impl Sdhci {
         registers.command.set(u32::from(command.index) << 24 | kind | transfer);
         self.wait_for(COMMAND_COMPLETE, deadline)?;
         match command.response {
-            Response::Busy => self.wait_for(TRANSFER_COMPLETE, deadline),
+            Response::Busy => self.wait_for(TRANSFER_COMPLETE, Deadline::after_ms(BUSY_MS)),
             _ => Ok(()),
         }
     }
@@ -164,11 +170,11 @@ impl Sdhci {
         sectors: usize,
         mut each: impl FnMut(usize, Deadline) -> Result<(), HostError>,
     ) -> Result<u32, HostError> {
-        let deadline = Deadline::after_ms(PATIENCE_MS);
+        let deadline = Deadline::after_ms(TRANSFER_MS);
         let count = u32::try_from(sectors).map_err(|_| HostError::Failed)?;
         let mode = if count > 1 { COUNT_ENABLE | AUTO_STOP | MANY } else { 0 };
         self.registers.blocks.set(count << 16 | BLOCK_SIZE);
-        self.send(command, WITH_DATA | direction | mode, deadline)?;
+        self.send(command, WITH_DATA | direction | mode)?;
         let answer = self.registers.response[0].get();
         (0..sectors).try_for_each(|sector| each(sector, deadline))?;
         self.wait_for(TRANSFER_COMPLETE, deadline)?;
@@ -183,7 +189,7 @@ const _: () = assert!(BLOCK_SIZE as u64 == SECTOR_SIZE && WORDS as u64 * 4 == SE
 
 impl Host for Sdhci {
     fn command(&mut self, command: Command) -> Result<[u32; 4], HostError> {
-        let result = self.send(command, 0, Deadline::after_ms(PATIENCE_MS));
+        let result = self.send(command, 0);
         self.recover(result)?;
         Ok([0, 1, 2, 3].map(|index: usize| self.registers.response[index].get()))
     }
@@ -195,7 +201,7 @@ impl Host for Sdhci {
         };
         let (sectors, _) = words.as_chunks_mut::<WORDS>();
         let result = self.transfer(command, TO_HOST, sectors.len(), |index, deadline| {
-            self.wait_for(READ_READY, deadline)?;
+            self.wait_for(READ_READY, deadline.min(Deadline::after_ms(ACCESS_MS)))?;
             sectors[index].iter_mut().for_each(|word| *word = self.registers.data.get().to_le());
             Ok(())
         });
@@ -268,3 +274,6 @@ fn divider_bits(base: u32, hertz: u32) -> u32 {
     let divider = if base <= hertz { 0 } else { base.div_ceil(2 * hertz).min(0x3ff) };
     (divider & 0xff) << 8 | divider >> 8 << 6
 }
+
+#[cfg(test)]
+mod tests;
