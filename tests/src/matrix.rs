@@ -68,31 +68,16 @@ const NOT_ON_A_PI: &[(&str, &str)] = &[
     ("push::too_large", "the amount of memory cannot be changed"),
 ];
 
-/// How the names of those begin that run there each time: what depends on cores, interrupts and memory. The others are
-/// for `--long`.
-const ALWAYS_ON_A_PI: &[&str] = &[
-    "contained::",
-    "fairness::equals_on_1_core",
-    "fairness::turns",
-    "features::threads",
-    "files::have",
-    "hv::",
-    "isolation::",
-    "latency::",
-    "lifecycle::",
-    "monitor::",
-    "native::program",
-    "scale::64",
-];
+/// How the names of those begin that take long there, and run with `--long` only.
+const LONG_ON_A_PI: &[&str] = &["fairness::equals_on_4_cores", "push::", "storm::"];
 
 /// These tests on a Raspberry Pi 4.
 pub(crate) fn on_a_pi(tests: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
     let prefix = format!("{}::", Machine::Raspi4b.name());
     let on_a_pi = |test: Trial| {
         let name = test.name().strip_prefix(&prefix)?;
-        let always = ALWAYS_ON_A_PI.iter().any(|start| name.starts_with(start));
         let possible = !NOT_ON_A_PI.iter().any(|(start, _)| name.starts_with(start));
-        let long = !always || test.has_ignored_flag();
+        let long = test.has_ignored_flag() || LONG_ON_A_PI.iter().any(|start| name.starts_with(start));
         possible.then(|| test.with_ignored_flag(long))
     };
     on(Machine::Raspi4b, tests).into_iter().filter_map(on_a_pi).collect()

@@ -7,14 +7,15 @@ use crate::{
     mmio::tests::Memory,
 };
 use alloc::{collections::VecDeque, vec};
+use core::mem::offset_of;
 
 /// Indices of registers.
-const BLOCKS: usize = 0x04 / 4;
-const ARGUMENT: usize = 0x08 / 4;
-const COMMAND: usize = 0x0c / 4;
-const RESPONSE: usize = 0x10 / 4;
-const CLOCK: usize = 0x2c / 4;
-const STATUS: usize = 0x30 / 4;
+const BLOCKS: usize = offset_of!(Slot, blocks) / 4;
+const ARGUMENT: usize = offset_of!(Slot, argument) / 4;
+const COMMAND: usize = offset_of!(Slot, command) / 4;
+const RESPONSE: usize = offset_of!(Slot, response) / 4;
+const CLOCK: usize = offset_of!(Slot, clock) / 4;
+const STATUS: usize = offset_of!(Slot, status) / 4;
 
 /// A bit of the status that the driver does not use: without it, or with all bits set, the register was written.
 const UNTOUCHED: u32 = 1 << 8;
