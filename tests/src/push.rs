@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, Sender as Feed, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use xtask::push::{Link, Sender};
 use xtask::qemu::{Board, Machine};
 use xtask::size::Size;
@@ -36,6 +37,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("push::silence", silence),
         test("push::no_leak", no_leak),
         test("push::command", by_command),
+        test("push::a_vm_ends_meanwhile", a_vm_ends),
+        test("push::the_last_vm_ends_meanwhile", the_last_vm_ends),
+        test("push::the_last_vm_ends_and_nothing_comes", the_last_vm_ends_for_nothing),
     ];
     others.into_iter().chain(cuts).collect()
 }
@@ -117,14 +121,7 @@ impl Line {
 
     /// Waits until `text` has been printed so often.
     fn waits_for(&self, text: &str, times: usize) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while locked(&self.screen).seen.matches(text).count() < times {
-            if Instant::now() > deadline {
-                bail!("{text:?} did not come; console:\n{}", locked(&self.screen).seen);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        shows(&self.screen, text, times)
     }
 
     /// Waits until the old VMs have said something once more.
@@ -154,6 +151,18 @@ impl Drop for Line {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
+}
+
+/// Waits until `text` has been printed so often.
+fn shows(screen: &Mutex<Screen>, text: &str, times: usize) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while locked(screen).seen.matches(text).count() < times {
+        if Instant::now() > deadline {
+            bail!("{text:?} did not come; console:\n{}", locked(screen).seen);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 impl Screen {
@@ -339,6 +348,54 @@ fn no_leak() -> Result<()> {
     // At first the bundle was the boot loader's.
     ensure!(free[3] == free[2] && free[4] == free[2], "{free:?}");
     Ok(())
+}
+
+/// Goes on until its disk says that it is to end.
+const MORTAL: &str = "import hv, time\nprint('still here')\ndisk, sector = hv.BlockDev(), bytearray(512)\n\
+                      while disk.readblocks(0, sector) == 0 and sector[0] == 0: time.sleep_ms(20)\n";
+
+/// VMs of which the first one, `mortal`, ends before this frame of a push is sent.
+fn with_an_end(mut others: Vec<Vm>, last: usize) -> Result<(Line, Sender)> {
+    let disk = NamedTempFile::new()?;
+    // The size of an SD card is a power of two.
+    disk.as_file().set_len(1 << 20)?;
+    let board = Board { disks: vec![disk.path().into()], ..parallel(1) };
+    let name = if board.machine == Machine::Raspi4b { "sd" } else { "virtio0" };
+    others.insert(0, Vm::python("mortal", MORTAL).disks(&[name.to_owned()]));
+    let line = Line::start(&board, &others, "loglevel=info")?;
+    let screen = line.screen.clone();
+    let link = line.link(move |count, frame| {
+        if count == last {
+            disk.as_file().write_all_at(&[1], 0).ok()?;
+            shows(&screen, "vm 'mortal' ended: exit code 0", 1).ok()?;
+        }
+        Some(frame.to_vec())
+    });
+    let sender = Sender::open(link)?;
+    Ok((line, sender))
+}
+
+fn a_vm_ends() -> Result<()> {
+    let (line, sender) = with_an_end(vec![witness("older")], 5)?;
+    send(sender, &new()?)?;
+    let seen = line.ends()?;
+    ensure!(seen.contains("vm 'older' ended: exit code 137"), "the other one was not ended:\n{seen}");
+    Ok(())
+}
+
+/// The run goes on until the new ones have ended.
+fn the_last_vm_ends() -> Result<()> {
+    let (line, sender) = with_an_end(vec![], 5)?;
+    send(sender, &new()?)?;
+    line.ends().map(drop)
+}
+
+/// The run is over when the sender is done.
+fn the_last_vm_ends_for_nothing() -> Result<()> {
+    let (line, mut sender) = with_an_end(vec![], 0)?;
+    sender.abort()?;
+    sender.close()?;
+    line.waits_for("tinyvmm: exit code 0", 1)
 }
 
 /// As a user does it.
