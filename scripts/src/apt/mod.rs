@@ -19,7 +19,7 @@ const BACKPORTS: &str = "bookworm-backports";
 const QEMU_PACKAGES: [&str; 3] = ["qemu-system-arm", "qemu-system-common", "qemu-system-data"];
 
 /// Makes apt tell on standard error how far it is.
-pub const SHOW_PROGRESS: &str = "-oAPT::Status-Fd=2";
+const SHOW_PROGRESS: &str = "-oAPT::Status-Fd=2";
 
 /// A distribution that uses apt.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Linux as a guest: a stock kernel of Debian's, and an initial RAM disk with BusyBox and CPython.
 
 use super::ram_disk;
-use crate::apt::{Apt, Distribution, SHOW_PROGRESS};
+use crate::apt::{Apt, Distribution};
+use crate::cache;
 use crate::failure::Failure;
 use crate::paths::cache_dir;
-use crate::progress;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use sha2::{Digest, Sha256};
@@ -88,26 +88,29 @@ impl Release {
     }
 
     fn try_make(self) -> Result<PathBuf> {
-        let cache = cache_dir()?;
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
-        let packages = Packages::read(self, work.path())?;
-        let (kernel, root) = (work.path().join("kernel"), work.path().join("root"));
+        let directory = self.directory()?;
+        cache::keep(&directory, |work| {
+            let done = self.make_in(work)?;
+            if directory.is_dir() {
+                fs::remove_dir_all(&directory)
+                    .with_context(|| format!("cannot replace {}", directory.display()))?;
+            }
+            Ok(done)
+        })?;
+        Ok(directory)
+    }
+
+    fn make_in(self, work: &Path) -> Result<PathBuf> {
+        let packages = Packages::read(self, work)?;
+        let (kernel, root) = (work.join("kernel"), work.join("root"));
         unpack(&packages.kernel()?, &kernel)?;
         merge_directories(&root)?;
         unpack(&packages.programs()?, &root)?;
-        let done = work.path().join("done");
+        let done = work.join("done");
         fs::create_dir(&done)?;
         fs::rename(vmlinuz(&kernel)?, done.join(IMAGE)).context("cannot move the kernel")?;
         ram_disk::make(&root, &done.join(INITRD))?;
-        let directory = self.directory()?;
-        if directory.is_dir() {
-            fs::remove_dir_all(&directory)
-                .with_context(|| format!("cannot replace {}", directory.display()))?;
-        }
-        // In one step, so that a guest that is there is whole.
-        fs::rename(&done, &directory).context("cannot write to the cache")?;
-        Ok(directory)
+        Ok(done)
     }
 }
 
@@ -138,17 +141,14 @@ struct Packages<'a> {
 impl<'a> Packages<'a> {
     /// Reads what packages a release has.
     fn read(release: Release, work: &'a Path) -> Result<Self> {
-        let distribution = Distribution::find().context("this machine has no apt with a known release")?;
-        let apt = distribution.for_guest(release.suite(), work)?;
+        let apt = Distribution::require()?.for_guest(release.suite(), work)?;
         let packages = Self { apt, work };
         packages.run("reading apt's list of packages for arm64", &["update"])?;
         Ok(packages)
     }
 
     fn run(&self, title: &str, arguments: &[&str]) -> Result<Vec<u8>> {
-        let mut command = Command::new("env");
-        command.args(self.apt.words(arguments)).arg(SHOW_PROGRESS).current_dir(self.work);
-        progress::run(title, &mut command)
+        self.apt.run(title, arguments, self.work)
     }
 
     /// The newest kernel's package.
