@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::matrix;
 
 /// Longest time that a boot may take, on a machine that has much else to do.
-const TIMEOUT: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A virtual machine to boot.
 pub(crate) struct Vm {
@@ -253,11 +253,21 @@ pub(crate) fn command_for(
     bundle: &[u8],
     bootargs: &str,
 ) -> Result<(Command, TempDir)> {
-    let directory = tempfile::tempdir()?;
-    if board.machine == Machine::Raspi4b && board.disks.is_empty() {
-        let command = card::boot(hypervisor, board, bundle, bootargs, directory.path())?;
-        return Ok((command, directory));
+    if board.machine != Machine::Raspi4b || !board.disks.is_empty() {
+        return without_card(hypervisor, board, bundle, bootargs);
     }
+    let directory = tempfile::tempdir()?;
+    Ok((card::boot(hypervisor, board, bundle, bootargs, directory.path())?, directory))
+}
+
+/// The command that boots a bundle with no other disks than those of the board.
+pub(crate) fn without_card(
+    hypervisor: &Path,
+    board: &Board,
+    bundle: &[u8],
+    bootargs: &str,
+) -> Result<(Command, TempDir)> {
+    let directory = tempfile::tempdir()?;
     let file = directory.path().join("bundle.tar");
     std::fs::write(&file, bundle)?;
     Ok((board.command(hypervisor, &file, bootargs)?, directory))

@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 use tempfile::NamedTempFile;
 use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle, run_on};
+use crate::boot::{Vm, bundle, products, run_command, run_on, without_card};
 use crate::console::Console;
 use crate::dialogue::Dialogue;
 use crate::monitor::Socket;
@@ -167,8 +167,9 @@ fn what_is_not_there(machine: Machine, name: &str) -> Result<()> {
     console.shows(&(error("other", "virtio7") + "the board has no such device\n"))?;
     console.of_vm_is("good", &["8192"])?.ends_with(71)?;
     // All of them: the run is over.
-    let alone =
-        run_on(&Board::of(machine, 1), &bundle(&[Vm::python("a", "").disks(&[name.to_owned()])])?, "")?;
+    let bundle = bundle(&[Vm::python("a", "").disks(&[name.to_owned()])])?;
+    let (command, _files) = without_card(&products()?.hypervisor(), &Board::of(machine, 1), &bundle, "")?;
+    let alone = run_command(command, b"")?;
     let reason = if name == "sd" { "there is no SD card\n" } else { "the board has no such device\n" };
     alone.shows(&(error("a", name) + reason))?.ends_with(71).map(drop)
 }

@@ -69,7 +69,15 @@ const NOT_ON_A_PI: &[(&str, &str)] = &[
 ];
 
 /// How the names of those begin that take long there, and run with `--long` only.
-const LONG_ON_A_PI: &[&str] = &["fairness::equals_on_4_cores", "push::", "storm::"];
+const LONG_ON_A_PI: &[&str] = &[
+    "bad_input::script_of_10_mb",
+    "fairness::a_lower_one_waits",
+    "fairness::broken_off_turns_go_on",
+    "fairness::equals_on_4_cores",
+    "fairness::one_more_than_cores",
+    "push::",
+    "storm::",
+];
 
 /// These tests on a Raspberry Pi 4.
 pub(crate) fn on_a_pi(tests: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
