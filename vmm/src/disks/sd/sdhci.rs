@@ -120,21 +120,23 @@ impl Sdhci {
 
     /// Sends a command, and waits for the answer (3.7.1).
     fn send(&self, command: Command, transfer: u32) -> Result<(), HostError> {
-        let deadline = Deadline::after_ms(ANSWER_MS);
-        let registers = &self.registers;
-        // Whoever ends a transfer finds the data lines in use.
         let is_abort = command.index == STOP_INDEX;
-        let inhibit = if is_abort { COMMAND_INHIBIT } else { COMMAND_INHIBIT | DATA_INHIBIT };
-        poll(deadline, || registers.state.get() & inhibit == 0)?;
+        let is_busy = command.response == Response::Busy;
+        self.wait_for_lines(transfer != 0 || is_busy && !is_abort)?;
+        let registers = &self.registers;
         registers.status.set(u32::MAX);
         registers.argument.set(command.argument);
         let kind = response_bits(command.response) | if is_abort { ABORT } else { 0 };
         registers.command.set(u32::from(command.index) << 24 | kind | transfer);
-        self.wait_for(COMMAND_COMPLETE, deadline)?;
-        match command.response {
-            Response::Busy => self.wait_for(TRANSFER_COMPLETE, Deadline::after_ms(BUSY_MS)),
-            _ => Ok(()),
-        }
+        self.wait_for(COMMAND_COMPLETE, Deadline::after_ms(ANSWER_MS))?;
+        if is_busy { self.wait_for(TRANSFER_COMPLETE, Deadline::after_ms(BUSY_MS)) } else { Ok(()) }
+    }
+
+    /// Waits until a command can be sent (3.7.1.1): one that needs the data lines may find a card still busy on them.
+    fn wait_for_lines(&self, with_data: bool) -> Result<(), HostError> {
+        let (inhibit, limit) =
+            if with_data { (COMMAND_INHIBIT | DATA_INHIBIT, BUSY_MS) } else { (COMMAND_INHIBIT, ANSWER_MS) };
+        poll(Deadline::after_ms(limit), || self.registers.state.get() & inhibit == 0)
     }
 
     /// Waits until something happens, and clears it.

@@ -14,6 +14,7 @@ const BLOCKS: usize = offset_of!(Slot, blocks) / 4;
 const ARGUMENT: usize = offset_of!(Slot, argument) / 4;
 const COMMAND: usize = offset_of!(Slot, command) / 4;
 const RESPONSE: usize = offset_of!(Slot, response) / 4;
+const STATE: usize = offset_of!(Slot, state) / 4;
 const CLOCK: usize = offset_of!(Slot, clock) / 4;
 const STATUS: usize = offset_of!(Slot, status) / 4;
 
@@ -35,9 +36,11 @@ struct Manner {
     block: u64,
     /// What the last block ends with.
     end: u32,
+    /// What the lines are in use for.
+    state: u32,
 }
 
-const QUICK: Manner = Manner { reset: 0, answer: 0, busy: 0, block: 0, end: TRANSFER_COMPLETE };
+const QUICK: Manner = Manner { reset: 0, answer: 0, busy: 0, block: 0, end: TRANSFER_COMPLETE, state: 0 };
 
 /// The controller and the card.
 struct Model {
@@ -56,6 +59,7 @@ impl Model {
         if status == u32::MAX || status & UNTOUCHED == 0 {
             self.status &= !status;
         }
+        self.memory.set(STATE, self.manner.state);
         self.resets(now);
         if self.memory.word(COMMAND) != NONE {
             self.takes_command(now);
@@ -159,7 +163,7 @@ fn a_good_card_keeps_nobody_waiting() {
 
 #[test]
 fn the_slowest_failure_ends_in_time() {
-    let manner = Manner { reset: 99, answer: 9, busy: 498, block: 15, end: CHECKSUM_ERROR };
+    let manner = Manner { reset: 99, answer: 9, busy: 498, block: 15, end: CHECKSUM_ERROR, state: 0 };
     for request in [read, write] {
         let (result, time) = timed(manner, request);
         assert_eq!(result, Err(Error::Failed), "the next request may succeed");
@@ -175,6 +179,8 @@ fn who_is_slower_is_gone() {
         (Manner { answer: NEVER, ..QUICK }, read as fn(&mut SdCard<Sdhci>) -> _, ANSWER_MS),
         (Manner { block: NEVER, ..QUICK }, read, ACCESS_MS),
         (Manner { block: NEVER, ..QUICK }, write, TRANSFER_MS),
+        (Manner { state: DATA_INHIBIT, ..QUICK }, write, BUSY_MS),
+        (Manner { state: COMMAND_INHIBIT, ..QUICK }, write, BUSY_MS),
         (Manner { reset: NEVER, ..failing }, read, SETTLE_MS),
     ] {
         let (result, time) = timed(manner, request);
