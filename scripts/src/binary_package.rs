@@ -1,6 +1,7 @@
 //! Debian's ready-made packages, for files that are not programs of this machine: taken apart, not installed.
 
-use crate::apt::{Distribution, SHOW_PROGRESS};
+use crate::apt::Distribution;
+use crate::cache;
 use crate::paths::cache_dir;
 use crate::progress;
 use crate::source_archive::{SUITE, verify};
@@ -32,32 +33,21 @@ impl BinaryPackage {
 
     /// Fetches it through apt, checks it and takes it apart.
     pub fn fetch(&self) -> Result<()> {
-        let cache = cache_dir()?;
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
-        self.download(work.path())?;
-        let package = only_file(work.path())?;
-        verify(&package, self.sha256)?;
-        let unpacked = work.path().join("content");
-        let mut dpkg = Command::new("dpkg-deb");
-        progress::run(&format!("unpacking {}", self.title), dpkg.arg("-x").arg(&package).arg(&unpacked))?;
-        // In one step, so that a directory that is there is whole.
-        match fs::rename(&unpacked, self.directory()?) {
-            // Another run was faster.
-            Err(_) if self.directory()?.is_dir() => Ok(()),
-            result => result.context("cannot write to the cache"),
-        }
+        cache::keep(&self.directory()?, |work| {
+            self.download(work)?;
+            let package = only_file(work)?;
+            verify(&package, self.sha256)?;
+            let unpacked = work.join("content");
+            let mut dpkg = Command::new("dpkg-deb");
+            progress::run(&format!("unpacking {}", self.title), dpkg.arg("-x").arg(&package).arg(&unpacked))?;
+            Ok(unpacked)
+        })
     }
 
     fn download(&self, directory: &Path) -> Result<()> {
-        let distribution = Distribution::find().context("this machine has no apt with a known release")?;
-        let apt = distribution.for_binaries(SUITE, self.component)?;
-        let run = |title: &str, arguments: &[&str]| {
-            let mut command = Command::new("env");
-            progress::run(title, command.args(apt.words(arguments)).current_dir(directory)).map(drop)
-        };
-        run("reading apt's list of packages", &["update", SHOW_PROGRESS])?;
-        run(&format!("fetching {}", self.title), &["download", SHOW_PROGRESS, self.package])
+        let apt = Distribution::require()?.for_binaries(SUITE, self.component)?;
+        apt.run("reading apt's list of packages", &["update"], directory)?;
+        apt.run(&format!("fetching {}", self.title), &["download", self.package], directory).map(drop)
     }
 }
 

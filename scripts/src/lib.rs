@@ -9,6 +9,7 @@ pub mod binary_package;
 pub mod build;
 pub mod bundle;
 pub mod bytecode;
+pub mod cache;
 pub mod console;
 pub mod device;
 pub mod failure;

@@ -109,6 +109,9 @@ pub struct Board {
     /// Connects the board's network device: user, tap,... or whatever else QEMU's -netdev takes, without the id
     #[arg(long = "net", value_name = "BACKEND")]
     pub network: Option<String>,
+    /// A device tree instead of the board's own
+    #[arg(skip)]
+    pub tree: Option<PathBuf>,
     /// One more argument for QEMU, as in --qemu-arg=-d --qemu-arg=int; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub extra: Vec<OsString>,
@@ -123,6 +126,7 @@ impl Default for Board {
             memory: Size::mib(1024),
             disks: Vec::new(),
             network: None,
+            tree: None,
             extra: Vec::new(),
         }
     }
@@ -156,6 +160,14 @@ impl Board {
         match self.disks.iter().find(|disk| !disk.is_file()) {
             Some(disk) => Err(Failure::bad_input(format!("--disk {}: no such file", disk.display()))),
             None => Ok(()),
+        }
+    }
+
+    /// The device tree that QEMU is given: it makes none for a Raspberry Pi 4.
+    fn tree(&self) -> Result<Option<PathBuf>> {
+        match self.tree {
+            None if self.machine == Machine::Raspi4b => raspberry_pi::device_tree().map(Some),
+            _ => Ok(self.tree.clone()),
         }
     }
 
@@ -197,8 +209,8 @@ impl Board {
         command.args(["-smp", &self.smp.to_string(), "-m", &self.memory.for_qemu()]);
         command.args(["-nic", "none", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-        if self.machine == Machine::Raspi4b {
-            command.arg("-dtb").arg(raspberry_pi::device_tree()?);
+        if let Some(tree) = self.tree()? {
+            command.arg("-dtb").arg(tree);
         }
         self.disks.iter().enumerate().for_each(|(number, disk)| self.attach(&mut command, number, disk));
         if let Some(backend) = &self.network {

@@ -1,12 +1,12 @@
 //! The device tree of a Raspberry Pi 4, which QEMU does not make: compiled from the sources that U-Boot carries, which are Linux' own.
 
+use crate::cache;
 use crate::failure::Failure;
 use crate::paths::cache_dir;
 use crate::progress;
 use crate::source_archive::SourceArchive;
 use anyhow::{Context, Result};
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,17 +47,15 @@ pub fn fetch() -> Result<()> {
     if env::var_os(FILE_VARIABLE).is_some() {
         return Err(Failure::missing_tools(format!("{FILE_VARIABLE} names a file that is not there")).into());
     }
-    let cache = cache_dir()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
-    let archive = ARCHIVE.fetch(work.path()).map_err(|error| Failure::missing_tools(by_hand(&error)))?;
-    let mut tar = Command::new("tar");
-    tar.arg("xjf").arg(archive).args(PARTS.map(|part| format!("{SOURCES}/{part}"))).current_dir(work.path());
-    progress::run("unpacking device trees", &mut tar)?;
-    let compiled = work.path().join("compiled.dtb");
-    compile(&work.path().join(SOURCES), &compiled)?;
-    // In one step, so that a tree that is there is whole.
-    fs::rename(&compiled, device_tree()?).context("cannot write to the cache")
+    cache::keep(&device_tree()?, |work| {
+        let archive = ARCHIVE.fetch(work).map_err(|error| Failure::missing_tools(by_hand(&error)))?;
+        let mut tar = Command::new("tar");
+        tar.arg("xjf").arg(archive).args(PARTS.map(|part| format!("{SOURCES}/{part}"))).current_dir(work);
+        progress::run("unpacking device trees", &mut tar)?;
+        let compiled = work.join("compiled.dtb");
+        compile(&work.join(SOURCES), &compiled)?;
+        Ok(compiled)
+    })
 }
 
 /// Compiles the tree, with the names that overlays refer to.

@@ -1,13 +1,11 @@
 //! Upstream's source archives, as Debian keeps them for years.
 
-use crate::apt::{Distribution, SHOW_PROGRESS};
+use crate::apt::Distribution;
 use crate::failure::Failure;
-use crate::progress;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The suite that has them.
 pub const SUITE: &str = "trixie";
@@ -28,16 +26,10 @@ pub struct SourceArchive {
 impl SourceArchive {
     /// Fetches it through apt into `directory`, and checks it.
     pub fn fetch(&self, directory: &Path) -> Result<PathBuf> {
-        let distribution = Distribution::find().context("this machine has no apt with a known release")?;
-        let apt = distribution.for_sources(SUITE)?;
-        let run = |title: &str, arguments: &[&str]| {
-            let words = apt.words(arguments);
-            let mut command = Command::new("env");
-            progress::run(title, command.args(words).current_dir(directory))
-        };
-        run("reading apt's list of source packages", &["update", SHOW_PROGRESS])?;
-        let fetch = ["source", "--download-only", "--tar-only", SHOW_PROGRESS, self.package];
-        run(&format!("fetching {}", self.title), &fetch)?;
+        let apt = Distribution::require()?.for_sources(SUITE)?;
+        apt.run("reading apt's list of source packages", &["update"], directory)?;
+        let fetch = ["source", "--download-only", "--tar-only", self.package];
+        apt.run(&format!("fetching {}", self.title), &fetch, directory)?;
         let archive = directory.join(self.file);
         verify(&archive, self.sha256)?;
         Ok(archive)

@@ -1,13 +1,13 @@
 //! Source trees that MicroPython is built from: which versions, and how they get here.
 
+use crate::cache;
 use crate::failure::Failure;
 use crate::paths::cache_dir;
 use crate::progress;
 use crate::source_archive::SourceArchive;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A source tree in one version.
@@ -88,30 +88,21 @@ impl SourceTree {
             let message = format!("{} names a directory without {}'s source", self.variable, self.name);
             return Err(Failure::missing_tools(message).into());
         }
-        let cache = cache_dir()?;
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
-        let archive = self.archive.fetch(work.path());
-        let archive = archive.map_err(|error| Failure::missing_tools(self.without_apt(&error)))?;
-        let mut tar = Command::new("tar");
-        tar.arg("xf").arg(&archive).args(self.members()).current_dir(work.path());
-        progress::run(&format!("unpacking {}", self.archive.title), &mut tar)?;
-        self.install(&work.path().join(self.directory))
+        cache::keep(&self.directory()?, |work| {
+            let archive = self.archive.fetch(work);
+            let archive = archive.map_err(|error| Failure::missing_tools(self.without_apt(&error)))?;
+            let mut tar = Command::new("tar");
+            tar.arg("xf").arg(&archive).args(self.members()).current_dir(work);
+            progress::run(&format!("unpacking {}", self.archive.title), &mut tar)?;
+            Ok(work.join(self.directory))
+        })?;
+        ensure!(self.is_there(), "{} has no {}", self.directory()?.display(), self.marker);
+        Ok(())
     }
 
     /// What is unpacked of the archive; all of it if that is nothing.
     fn members(&self) -> impl Iterator<Item = String> {
         self.parts.iter().map(|part| format!("{}/{part}", self.directory))
-    }
-
-    /// Moves the unpacked tree to its place in one step, so that a tree that is there is whole.
-    fn install(&self, unpacked: &Path) -> Result<()> {
-        let destination = self.directory()?;
-        match fs::rename(unpacked, &destination) {
-            // Another run was faster.
-            Err(_) if self.is_there() => Ok(()),
-            result => result.with_context(|| format!("cannot write {}", destination.display())),
-        }
     }
 
     fn without_apt(&self, error: &anyhow::Error) -> String {

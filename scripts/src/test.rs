@@ -106,7 +106,7 @@ impl Test {
         }
         if Self::build() {
             total += self.qemu_tests()?;
-            total += suite::run(self.filter.as_deref())?.into();
+            total += suite::run(self.filter.as_deref(), self.long)?.into();
         } else {
             total += Counts::FAILURE;
         }

@@ -1,23 +1,23 @@
 //! Boots made-up bundles.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 use xtask::build::assemble;
 use xtask::paths::{Products, Profile, root};
 use xtask::qemu::{Board, Machine};
 use xtask::session;
 use xtask::toolchain::Toolchain;
 
+use crate::card;
 use crate::console::Console;
 use crate::matrix;
 
 /// Longest time that a boot may take, on a machine that has much else to do.
-const TIMEOUT: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A virtual machine to boot.
 pub(crate) struct Vm {
@@ -240,7 +240,7 @@ pub(crate) fn run_bundle(bundle: &[u8]) -> Result<Console> {
 
 /// Boots a bundle on a board, with arguments for the hypervisor.
 pub(crate) fn run_on(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Console> {
-    let (command, _file) = command(board, bundle, bootargs)?;
+    let (command, _files) = command(board, bundle, bootargs)?;
     run_command(command, b"")
 }
 
@@ -250,20 +250,35 @@ pub(crate) fn run_command(command: Command, input: &[u8]) -> Result<Console> {
     Ok(Console { output: captured.output, code: captured.code })
 }
 
-/// The command that boots a bundle; the file must outlive it.
-pub(crate) fn command(board: &Board, bundle: &[u8], bootargs: &str) -> Result<(Command, NamedTempFile)> {
+/// The command that boots a bundle; the directory must outlive it.
+pub(crate) fn command(board: &Board, bundle: &[u8], bootargs: &str) -> Result<(Command, TempDir)> {
     command_for(&products()?.hypervisor(), board, bundle, bootargs)
 }
 
-/// The command that boots a bundle on another hypervisor than that of the build.
+/// The command that boots a bundle on another hypervisor than that of the build: on a Raspberry Pi 4 from an SD card, unless
+/// the board has another one.
 pub(crate) fn command_for(
     hypervisor: &Path,
     board: &Board,
     bundle: &[u8],
     bootargs: &str,
-) -> Result<(Command, NamedTempFile)> {
-    let mut file = tempfile::Builder::new().suffix(".tar").tempfile()?;
-    file.write_all(bundle)?;
-    let command = board.command(hypervisor, file.path(), bootargs)?;
-    Ok((command, file))
+) -> Result<(Command, TempDir)> {
+    if board.machine != Machine::Raspi4b || !board.disks.is_empty() {
+        return without_card(hypervisor, board, bundle, bootargs);
+    }
+    let directory = tempfile::tempdir()?;
+    Ok((card::boot(hypervisor, board, bundle, bootargs, directory.path())?, directory))
+}
+
+/// The command that boots a bundle with no other disks than those of the board.
+pub(crate) fn without_card(
+    hypervisor: &Path,
+    board: &Board,
+    bundle: &[u8],
+    bootargs: &str,
+) -> Result<(Command, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("bundle.tar");
+    std::fs::write(&file, bundle)?;
+    Ok((board.command(hypervisor, &file, bootargs)?, directory))
 }

@@ -37,9 +37,9 @@ pub(crate) fn tests() -> Vec<Trial> {
             refused(&bundle, &["vm 'big'", "memory"])
         }),
         test("bundle::affinity_to_a_core_that_is_not_there", || {
-            let vm = "[[vm]]\nname = \"a\"\nimage = \"witness.elf\"\nmemory = \"1MiB\"\naffinity = [0, 3]\n";
+            let vm = "[[vm]]\nname = \"a\"\nimage = \"witness.elf\"\nmemory = \"1MiB\"\naffinity = [0, 7]\n";
             let files = [("tinyvmm.toml".into(), vm.into()), ("witness.elf".into(), built("witness.elf")?)];
-            refused(&archive(&files)?, &["tinyvmm.toml:5: vm 'a': affinity = 3"])
+            refused(&archive(&files)?, &["tinyvmm.toml:5: vm 'a': affinity = 7"])
         }),
         test("image::larger_than_memory", || {
             refused(&with_image(&vec![0; 1 << 20])?, &["vm 'bad'", "too large"])

@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
 use crate::console::Console;
+use crate::matrix::xtask_run;
 use crate::process::{file, run, run_with_input, xtask};
 use crate::test;
 
+/// Tests of runs.
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("command::hello", hello),
@@ -20,6 +22,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("command::syntax_error", syntax_error),
         test("command::bytecode", bytecode),
         test("command::bytecode_of_a_manifest", bytecode_of_a_manifest),
+        test("command::bad_bundle", bad_bundle),
+        test("command::timeout", timeout),
+    ]
+}
+
+/// Tests of what is over before an emulator starts.
+pub(crate) fn without_board() -> Vec<Trial> {
+    vec![
         test("command::bytecode_of_wrong_syntax", bytecode_of_wrong_syntax),
         test("command::missing_script", || refuses("no/such.py", "error: no/such.py: no such file")),
         test("command::missing_manifest", || refuses("no/such.toml", "error: no/such.toml: no such file")),
@@ -27,12 +37,11 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("command::directory", || refuses("images", "error: images: ")),
         test("command::manifest_names_missing_file", manifest_names_missing_file),
         test("command::manifest_with_unknown_key", manifest_with_unknown_key),
-        test("command::bad_bundle", bad_bundle),
-        test("command::timeout", timeout),
         test("command::dry_run", dry_run),
         test("command::without_qemu", without_qemu),
         test("command::with_old_qemu", with_old_qemu),
         test("command::without_compiler", without_compiler),
+        test("command::bad_port", bad_port),
     ]
 }
 
@@ -46,31 +55,31 @@ fn refuses(program: &str, message: &str) -> Result<()> {
 }
 
 fn hello() -> Result<()> {
-    let console = run(xtask(&["run", "images/hello.py", "you"])?)?;
+    let console = run(xtask_run(&["images/hello.py", "you"])?)?;
     console.ends_with(0)?.shows("Hello, you!\n")?.lacks("tinyvmm: exit code").map(drop)
 }
 
 fn exit_code() -> Result<()> {
     let (_directory, script) = file("x.py", "import sys; sys.exit(7)")?;
-    run(xtask(&["run", shown(&script)?])?)?.ends_with(7).map(drop)
+    run(xtask_run(&[shown(&script)?])?)?.ends_with(7).map(drop)
 }
 
 fn arguments() -> Result<()> {
     let (_directory, script) = file("x.py", "import sys; print(sys.argv)")?;
-    let console = run(xtask(&["run", shown(&script)?, "--timeout", "-x", "a b"])?)?;
+    let console = run(xtask_run(&[shown(&script)?, "--timeout", "-x", "a b"])?)?;
     console.ends_with(0)?.shows("['x.py', '--timeout', '-x', 'a b']\n").map(drop)
 }
 
 fn end_of_input() -> Result<()> {
     let (_directory, script) = file("x.py", "print('first', input())\ninput()")?;
-    let console = run_with_input(xtask(&["run", "--timeout", "20", shown(&script)?])?, "abc\n")?;
+    let console = run_with_input(xtask_run(&["--timeout", "20", shown(&script)?])?, "abc\n")?;
     console.shows("first abc\n")?.shows("EOFError")?.ends_with(1).map(drop)
 }
 
 fn bytecode() -> Result<()> {
     let text = "import os, sys\nprint(os.listdir('/rom'), sys.argv)\n1 / 0\n";
     let (_directory, script) = file("a.py", text)?;
-    let console = run(xtask(&["run", "--mpy", shown(&script)?, "x"])?)?;
+    let console = run(xtask_run(&["--mpy", shown(&script)?, "x"])?)?;
     console.shows("['a.mpy'] ['a.mpy', 'x']\n")?.shows("File \"/a.py\", line 3, in <module>")?;
     console.ends_with(1).map(drop)
 }
@@ -84,7 +93,7 @@ fn bytecode_of_a_manifest() -> Result<()> {
     for (name, text) in [("main.py", main), ("module.py", "x = 5\n"), ("data.txt", "data")] {
         fs::write(directory.path().join(name), text)?;
     }
-    run(xtask(&["run", "--mpy", shown(&manifest)?])?)?.shows("5 data /main.mpy\n")?.ends_with(0).map(drop)
+    run(xtask_run(&["--mpy", shown(&manifest)?])?)?.shows("5 data /main.mpy\n")?.ends_with(0).map(drop)
 }
 
 fn bytecode_of_wrong_syntax() -> Result<()> {
@@ -95,7 +104,7 @@ fn bytecode_of_wrong_syntax() -> Result<()> {
 
 fn syntax_error() -> Result<()> {
     let (_directory, script) = file("x.py", "print(")?;
-    run(xtask(&["run", shown(&script)?])?)?.ends_with(1)?.shows("SyntaxError").map(drop)
+    run(xtask_run(&[shown(&script)?])?)?.ends_with(1)?.shows("SyntaxError").map(drop)
 }
 
 fn manifest_names_missing_file() -> Result<()> {
@@ -113,13 +122,13 @@ fn manifest_with_unknown_key() -> Result<()> {
 /// A bundle is passed on as it is, and it is the hypervisor that refuses it.
 fn bad_bundle() -> Result<()> {
     let (_directory, path) = file("x.tar", [0x55; 2048])?;
-    let console = run(xtask(&["run", shown(&path)?])?)?;
+    let console = run(xtask_run(&[shown(&path)?])?)?;
     console.ends_with(2)?.shows("[tinyvmm error]")?.shows("bundle: ").map(drop)
 }
 
 fn timeout() -> Result<()> {
     let (_directory, script) = file("x.py", "print('busy')\nwhile True: pass")?;
-    let console = run(xtask(&["run", "--timeout", "3", shown(&script)?])?)?;
+    let console = run(xtask_run(&["--timeout", "3", shown(&script)?])?)?;
     console.ends_with(124)?.shows("busy\n")?.shows("error: timed out after 3 s\n").map(drop)
 }
 
@@ -165,4 +174,9 @@ fn which(tool: &str) -> Result<String> {
     let path = std::env::var("PATH").context("no PATH")?;
     let mut candidates = path.split(':').map(|directory| format!("{directory}/{tool}"));
     candidates.find(|path| Path::new(path).is_file()).with_context(|| format!("no {tool} on PATH"))
+}
+
+fn bad_port() -> Result<()> {
+    let console = run(xtask(&["run", "--serial", "tcp:no"])?)?;
+    console.ends_with(2)?.shows("tcp:PORT")?.lacks("panicked").map(drop)
 }

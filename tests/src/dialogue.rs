@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 use xtask::console::ExitFilter;
 use xtask::qemu::Board;
 
@@ -29,7 +29,7 @@ pub(crate) struct Dialogue {
     /// How much of it was expected already.
     expected: usize,
     patience: Duration,
-    _bundle: NamedTempFile,
+    _files: TempDir,
 }
 
 impl Dialogue {
@@ -50,13 +50,13 @@ impl Dialogue {
 
     /// Boots a bundle on a board.
     pub(crate) fn start_bundle(board: &Board, bundle: &[u8], bootargs: &str) -> Result<Self> {
-        let (mut command, bundle) = boot::command(board, bundle, bootargs)?;
+        let (mut command, files) = boot::command(board, bundle, bootargs)?;
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
         let keyboard = qemu.stdin.take().context("no standard input")?;
         let screen = follow(qemu.stdout.take().context("no standard output")?);
         let (filter, seen) = (ExitFilter::default(), String::new());
-        Ok(Self { qemu, keyboard, screen, filter, seen, expected: 0, patience: PATIENCE, _bundle: bundle })
+        Ok(Self { qemu, keyboard, screen, filter, seen, expected: 0, patience: PATIENCE, _files: files })
     }
 
     /// Waits longer than usual for each answer.
@@ -66,7 +66,7 @@ impl Dialogue {
     }
 
     /// All that was printed so far.
-    pub(crate) fn seen(&self) -> &str {
+    pub(crate) fn output(&self) -> &str {
         &self.seen
     }
 

@@ -8,17 +8,16 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 use xtask::firmware;
-use xtask::image::{BUNDLE, Disk, KERNEL};
+use xtask::image::{Disk, TREE};
 use xtask::qemu::{Board, Machine, PROGRAM};
 
 use crate::boot::run_command;
+use crate::card::{extract, load};
 use crate::console::Console;
 use crate::process::{run, xtask};
 use crate::test;
 
-/// The device tree on an SD card.
-const TREE: &str = "bcm2711-rpi-4-b.dtb";
-/// What it is changed by when the board starts.
+/// What the device tree on an SD card is changed by when the board starts.
 const OVERLAY: &str = "overlays/disable-bt.dtbo";
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -87,28 +86,17 @@ fn without_firmware() -> Result<()> {
     run(command)?.ends_with(3)?.shows("raspi-firmware")?.shows("--firmware DIRECTORY").map(drop)
 }
 
-/// QEMU has no firmware for the board, so what that does is done here: files are loaded from the card.
 fn boots_on_raspberry_pi(with_overlay: bool) -> Result<()> {
     let (directory, path) = made("rpi4", &[])?;
-    let disk = Disk::read(&path)?;
-    let file = |name: &str| extract(&disk, name, directory.path());
-    let (kernel, bundle, tree) = (file(KERNEL)?, file(BUNDLE)?, file(TREE)?);
-    let tree = if with_overlay { overlaid(&tree, &file(OVERLAY)?)? } else { tree };
-    let card = format!("if=sd,format=raw,file={}", path.display());
-    let extra = ["-drive", &card, "-dtb", tree.to_str().context("a path")?].map(Into::into).to_vec();
-    let board = Board { extra, ..Board::of(Machine::Raspi4b, 4) };
-    says_hello(&run_command(board.command(&kernel, &bundle, "")?, b"")?)
-}
-
-fn extract(disk: &Disk, name: &str, directory: &Path) -> Result<PathBuf> {
-    let file = disk.files.iter().find(|file| file.path == name).with_context(|| format!("no {name}"))?;
-    let path = directory.join(name.replace('/', "-"));
-    fs::write(&path, &file.data)?;
-    Ok(path)
+    let tree = with_overlay.then(|| overlaid(&path, directory.path())).transpose()?;
+    let board = Board { tree, ..Board::of(Machine::Raspi4b, 4) };
+    says_hello(&run_command(load(&path, &board, directory.path())?, b"")?)
 }
 
 /// The tree as the firmware changes it.
-fn overlaid(tree: &Path, overlay: &Path) -> Result<PathBuf> {
+fn overlaid(card: &Path, directory: &Path) -> Result<PathBuf> {
+    let disk = Disk::read(card)?;
+    let [tree, overlay] = [extract(&disk, TREE, directory)?, extract(&disk, OVERLAY, directory)?];
     let output = tree.with_extension("overlaid");
     let mut command = Command::new("fdtoverlay");
     command.arg("-i").arg(tree).arg("-o").arg(&output).arg(overlay);

@@ -1,9 +1,8 @@
 //! Disks: what is written is kept, nobody gets more than his part, and what fails concerns nobody else.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -11,9 +10,10 @@ use libtest_mimic::Trial;
 use tempfile::NamedTempFile;
 use xtask::qemu::{Board, Machine};
 
-use crate::boot::{Vm, bundle, run_on};
+use crate::boot::{Vm, bundle, products, run_command, run_on, without_card};
 use crate::console::Console;
 use crate::dialogue::Dialogue;
+use crate::monitor::Socket;
 use crate::process::{file, run, xtask};
 use crate::test;
 
@@ -167,8 +167,9 @@ fn what_is_not_there(machine: Machine, name: &str) -> Result<()> {
     console.shows(&(error("other", "virtio7") + "the board has no such device\n"))?;
     console.of_vm_is("good", &["8192"])?.ends_with(71)?;
     // All of them: the run is over.
-    let alone =
-        run_on(&Board::of(machine, 1), &bundle(&[Vm::python("a", "").disks(&[name.to_owned()])])?, "")?;
+    let bundle = bundle(&[Vm::python("a", "").disks(&[name.to_owned()])])?;
+    let (command, _files) = without_card(&products()?.hypervisor(), &Board::of(machine, 1), &bundle, "")?;
+    let alone = run_command(command, b"")?;
     let reason = if name == "sd" { "there is no SD card\n" } else { "the board has no such device\n" };
     alone.shows(&(error("a", name) + reason))?.ends_with(71).map(drop)
 }
@@ -228,35 +229,19 @@ fn several_devices() -> Result<()> {
 /// What the VM asks for afterwards fails at once; the VM without a disk notices nothing.
 fn card_taken_out() -> Result<()> {
     let disk = disk(9)?;
-    let directory = tempfile::tempdir()?;
-    let socket = directory.path().join("monitor");
-    let extra = ["-qmp".into(), format!("unix:{},server=on,wait=off", socket.display()).into()].to_vec();
+    let socket = Socket::new()?;
     let script = "import hv\nd = hv.BlockDev()\nprint(d.readblocks(0, bytearray(512)))\ninput()\n\
                   print('then', d.readblocks(0, bytearray(512)), d.writeblocks(0, bytes(512)), d.readblocks(1, bytearray(512)))\n";
     let vms = [
         Vm::python("a", script).disks(&["sd:1".to_owned()]),
         Vm::python("b", "import time\nfor n in range(1000):\n  time.sleep_ms(100)\n  print('tick', n)\n"),
     ];
-    let board = Board { extra, ..board(Machine::Raspi4b, disk.path()) };
+    let board = Board { extra: socket.arguments(), ..board(Machine::Raspi4b, disk.path()) };
     let mut dialogue = Dialogue::start_on(&board, &vms, "")?;
     dialogue.expects("[a] 0\n")?;
-    eject(&socket)?;
+    socket.connect()?.eject_card()?;
     dialogue.types("\n")?.expects("[a] then -5 -5 -5\n")?.expects("[b] tick")?;
     dialogue.shows("[tinyvmm warn] vm 'a': disk sd: the device does not answer\n").map(drop)
-}
-
-/// Takes the card out of QEMU's slot.
-fn eject(monitor: &Path) -> Result<()> {
-    let mut stream = UnixStream::connect(monitor).context("no monitor")?;
-    let command = r#"{"execute": "human-monitor-command", "arguments": {"command-line": "eject -f sd0"}}"#;
-    writeln!(stream, r#"{{"execute": "qmp_capabilities"}}"#)?;
-    writeln!(stream, "{command}")?;
-    // The greeting, an answer to the first command, an event or two, an answer to the second one.
-    let answers =
-        BufReader::new(stream).lines().filter(|line| !matches!(line, Ok(line) if !line.contains("return")));
-    let last = answers.take(2).last().context("no answer")??;
-    ensure!(last == r#"{"return": ""}"#, "{last}");
-    Ok(())
 }
 
 fn run_with_a_disk() -> Result<()> {

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use elf::{ElfBytes, endian::LittleEndian};
 use libtest_mimic::Trial;
 use xtask::paths::target_dir;
-use xtask::qemu::Board;
 
 use crate::boot::{Vm, bundle, command_for, products, run_command};
 use crate::console::Console;
+use crate::matrix::board;
 use crate::test;
 
 /// Exit code of a failed hypervisor.
@@ -72,8 +72,7 @@ fn boot_damaged(code: &[u32]) -> Result<Console> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("damaged.img");
     std::fs::write(&path, image)?;
-    let (command, _file) =
-        command_for(&path, &Board::default(), &bundle(&[Vm::new("a", "witness.elf")])?, "")?;
+    let (command, _files) = command_for(&path, &board(1), &bundle(&[Vm::new("a", "witness.elf")])?, "")?;
     run_command(command, b"")
 }
 

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use xtask::bundle::Draft;
 use xtask::paths::root;
-use xtask::qemu::Machine;
 
-use crate::boot::{Vm, bundle, counting, products, run, run_on};
+use crate::boot::{Vm, bundle, products, run, run_on};
 use crate::console::Console;
 use crate::dialogue::Dialogue;
+use crate::matrix::counting;
 use crate::test;
 
 const ROWS: u16 = 24;
@@ -38,7 +38,7 @@ fn program(name: &str, args: &[&str]) -> Result<Vm> {
 /// Runs a manifest of `images/` where time is counted in instructions, so that nothing is ever late.
 fn manifest(name: &str) -> Result<Console> {
     let draft = Draft::manifest(&root().join("images").join(name).with_extension("toml"))?;
-    run_on(&counting(Machine::Virt, 1), &draft.pack(&products()?)?, "")
+    run_on(&counting(1), &draft.pack(&products()?)?, "")
 }
 
 /// What a terminal shows after this.
@@ -49,7 +49,7 @@ fn screen(output: &str) -> vt100::Parser {
 }
 
 fn sysinfo() -> Result<()> {
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&[program("sysinfo", &[])?])?, "")?;
+    let console = run_on(&counting(1), &bundle(&[program("sysinfo", &[])?])?, "")?;
     console.ends_with(0)?;
     let terminal = screen(&console.output);
     let rows: Vec<String> = terminal.screen().rows(0, COLUMNS).collect();
@@ -75,7 +75,7 @@ fn sysinfo() -> Result<()> {
 
 /// The box with the ball in it, where so many steps have brought it, and nothing else.
 fn bounce() -> Result<()> {
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&[program("bounce", &["30"])?])?, "")?;
+    let console = run_on(&counting(1), &bundle(&[program("bounce", &["30"])?])?, "")?;
     console.ends_with(0)?;
     let terminal = screen(console.output.strip_suffix('\n').context("no last line")?);
     let rows: Vec<String> = terminal.screen().rows(0, COLUMNS).collect();

@@ -11,6 +11,7 @@ use crate::boot::{
     Vm, archive, built, bundle, bundle_with, command, products, raw, run, run_bundle, run_command, run_on,
 };
 use crate::dialogue::Dialogue;
+use crate::matrix::board;
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -22,6 +23,16 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("machine::priority", priority),
         test("machine::lines_stay_whole", lines_stay_whole),
         test("machine::lines_that_do_not_end", lines_that_do_not_end),
+        test("log::silent_by_default", || log("", "", false)),
+        test("log::level_in_the_boot_arguments", || log("loglevel=info", "", true)),
+        test("log::level_in_the_manifest", || log("", "loglevel = \"info\"\n", true)),
+        test("log::boot_arguments_win", || log("loglevel=error", "loglevel = \"info\"\n", false)),
+    ]
+}
+
+/// Tests of QEMU's own board, in all its forms.
+pub(crate) fn on_boards() -> Vec<Trial> {
+    vec![
         test("board::max", || on_board(Board { cpu: Cpu::Max, ..Board::default() })),
         test("board::gicv2", || on_board(Board { machine: Machine::VirtGicv2, ..Board::default() })),
         test("board::gicv2_max", || {
@@ -32,17 +43,13 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("board::large", || on_board(Board { memory: Size::mib(3 << 10), ..Board::default() })),
         test("board::without_el2", without_el2),
         test("board::without_bundle", without_bundle),
-        test("log::silent_by_default", || log("", "", false)),
-        test("log::level_in_the_boot_arguments", || log("loglevel=info", "", true)),
-        test("log::level_in_the_manifest", || log("", "loglevel = \"info\"\n", true)),
-        test("log::boot_arguments_win", || log("loglevel=error", "loglevel = \"info\"\n", false)),
     ]
 }
 
 /// A raw program checks the registers it starts with, beside others that leave traces in theirs.
 fn start_state() -> Result<()> {
     let other = |name: &str, seed: &str| Vm::new(name, "registers.elf").args(&["registers", seed]);
-    let vms = [other("a", "7"), Vm::new("start", "start.bin"), other("b", "11")];
+    let vms = [other("a", "7"), Vm::new("start", "start.bin"), other("b", "11")].map(|vm| vm.affinity(&[0]));
     let console = run_bundle(&bundle_with(&vms, &[("start.bin", raw("start")?)])?)?;
     console.of_vm_is("start", &[])?.lacks("FAIL")?.ends_with(0).map(drop)
 }
@@ -53,7 +60,7 @@ fn facts() -> Vm {
 
 fn info_page() -> Result<()> {
     let vm = facts().args(&["facts", "", "x y"]).file("/a", "b");
-    let console = run_on(&Board::default(), &bundle(&[vm])?, "console=33x99")?;
+    let console = run_on(&board(1), &bundle(&[vm])?, "console=33x99")?;
     let lines = [
         "memory 2097152",
         "vcpus 1",
@@ -88,11 +95,8 @@ fn input_goes_to_the_first_that_runs() -> Result<()> {
 
 /// The higher one has the core to itself until it has ended.
 fn priority() -> Result<()> {
-    let console = run(&[
-        Vm::new("low", "witness.elf").priority(3),
-        Vm::new("high", "witness.elf").priority(200),
-        Vm::new("lowest", "witness.elf").priority(0),
-    ])?;
+    let vm = |name: &str, priority| Vm::new(name, "witness.elf").priority(priority).affinity(&[0]);
+    let console = run(&[vm("low", 3), vm("high", 200), vm("lowest", 0)])?;
     let order = console.output.lines().map(|line| line.split(']').next().unwrap_or_default());
     let order: Vec<&str> = order.collect();
     let expected = [["[high"; 5], ["[low"; 5], ["[lowest"; 5]].concat();
@@ -155,7 +159,7 @@ fn without_el2() -> Result<()> {
 }
 
 fn without_bundle() -> Result<()> {
-    let (with, _file) = command(&Board::default(), b"", "")?;
+    let (with, _files) = command(&Board::default(), b"", "")?;
     let mut command = Command::new(with.get_program());
     let arguments: Vec<_> = with.get_args().collect();
     let initrd = arguments.iter().position(|argument| *argument == "-initrd").context("no -initrd")?;
@@ -167,7 +171,7 @@ fn log(bootargs: &str, top_of_manifest: &str, shown: bool) -> Result<()> {
     let manifest = format!("{top_of_manifest}[[vm]]\nname = \"a\"\nimage = \"vm2.bin\"\nmemory = \"1MiB\"\n");
     let image = built("vm2.bin")?;
     let bundle = archive(&[("tinyvmm.toml".into(), manifest.into()), ("vm2.bin".into(), image)])?;
-    let console = run_on(&Board::default(), &bundle, bootargs)?;
+    let console = run_on(&board(1), &bundle, bootargs)?;
     let line = "[tinyvmm info] vm 'a' ended: exit code 0, first entered at ";
     console.ends_with(0)?.shows("0 + 2 + 4 + 6 + 8 = 20\n")?;
     if shown { console.shows(line).map(drop) } else { console.is("0 + 2 + 4 + 6 + 8 = 20\n").map(drop) }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod boot;
 mod bundles;
+mod card;
 mod command;
 mod console;
 mod dialogue;
@@ -25,6 +26,7 @@ mod linux;
 mod machine;
 mod matrix;
 mod messages;
+mod monitor;
 mod mpremote;
 mod native;
 mod network;
@@ -55,45 +57,51 @@ fn main() -> ExitCode {
     let groups = [
         on_every_board(),
         matrix::on_a_pi(on_every_board),
-        bundles::tests(),
-        command::tests(),
+        command::without_board(),
         disk_images::tests(),
         disks::tests(),
-        failure::tests(),
-        hypercalls::tests(),
-        images::tests(),
         interrupts::tests(),
         linux::tests(),
-        machine::tests(),
-        messages::tests(),
-        mpremote::tests(),
+        machine::on_boards(),
+        messages::on_boards(),
         network::tests(),
-        power::tests(),
-        push::tests(),
+        power::on_boards(),
+        push::on_boards(),
         raspi4b::tests(),
-        repl::tests(),
-        serial::tests(),
-        storms::tests(),
-        supervision::tests(),
+        supervision::on_boards(),
         transfer::tests(),
         virtio::tests(),
     ];
     libtest_mimic::run(&arguments, groups.into_iter().flatten().collect()).exit_code()
 }
 
-/// Tests of what VMs do and what becomes of them, which does not depend on the board.
+/// Tests that say nothing of the board that they are for.
 fn on_every_board() -> Vec<Trial> {
     let groups = [
         bad_input::tests(),
+        bundles::tests(),
+        command::tests(),
+        failure::tests(),
         faults::tests(),
         features::tests(),
         files::tests(),
         hv::tests(),
+        hypercalls::tests(),
+        images::tests(),
         isolation::tests(),
         lifecycle::tests(),
+        machine::tests(),
+        messages::tests(),
+        mpremote::tests(),
         native::tests(),
+        power::tests(),
+        push::tests(),
         python::tests(),
+        repl::tests(),
         scale::tests(),
+        serial::tests(),
+        storms::tests(),
+        supervision::tests(),
     ];
     groups.into_iter().flatten().collect()
 }

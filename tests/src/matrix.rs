@@ -3,11 +3,14 @@
 //! A test finds its board by the thread that it runs on.
 
 use std::cell::Cell;
+use std::process::Command;
 
+use anyhow::Result;
 use libtest_mimic::Trial;
 use xtask::qemu::{Board, Machine};
 
 use crate::boot;
+use crate::process::xtask;
 
 thread_local! {
     static MACHINE: Cell<Machine> = const { Cell::new(Machine::Virt) };
@@ -40,6 +43,16 @@ pub(crate) fn counting(smp: u8) -> Board {
     boot::counting(machine(), smp)
 }
 
+/// The board with a thread to each core, for much input: where they take turns, it takes ten times as long.
+pub(crate) fn parallel(smp: u8) -> Board {
+    Board::of(machine(), smp)
+}
+
+/// `cargo xtask run` with these arguments, on the board as it is.
+pub(crate) fn xtask_run(arguments: &[&str]) -> Result<Command> {
+    xtask(&[&["run", "--machine", machine().name()], arguments].concat())
+}
+
 /// What a test is called on the machine: on all but QEMU's own, that comes first.
 pub(crate) fn name(test: &str) -> String {
     match machine() {
@@ -52,23 +65,18 @@ pub(crate) fn name(test: &str) -> String {
 const NOT_ON_A_PI: &[(&str, &str)] = &[
     ("cores::", "the number of cores cannot be changed"),
     ("features::time_of_day", "there is no clock of the time of day"),
+    ("push::too_large", "the amount of memory cannot be changed"),
 ];
 
-/// How the names of those begin that run there each time: what depends on cores, interrupts and memory. The others are
-/// for `--long`.
-const ALWAYS_ON_A_PI: &[&str] = &[
-    "contained::",
-    "fairness::equals_on_1_core",
-    "fairness::turns",
-    "features::threads",
-    "files::have",
-    "hv::",
-    "isolation::",
-    "latency::",
-    "lifecycle::",
-    "monitor::",
-    "native::program",
-    "scale::64",
+/// How the names of those begin that take long there, and run with `--long` only.
+const LONG_ON_A_PI: &[&str] = &[
+    "bad_input::script_of_10_mb",
+    "fairness::a_lower_one_waits",
+    "fairness::broken_off_turns_go_on",
+    "fairness::equals_on_4_cores",
+    "fairness::one_more_than_cores",
+    "push::",
+    "storm::",
 ];
 
 /// These tests on a Raspberry Pi 4.
@@ -76,9 +84,8 @@ pub(crate) fn on_a_pi(tests: impl FnOnce() -> Vec<Trial>) -> Vec<Trial> {
     let prefix = format!("{}::", Machine::Raspi4b.name());
     let on_a_pi = |test: Trial| {
         let name = test.name().strip_prefix(&prefix)?;
-        let always = ALWAYS_ON_A_PI.iter().any(|start| name.starts_with(start));
         let possible = !NOT_ON_A_PI.iter().any(|(start, _)| name.starts_with(start));
-        let long = !always || test.has_ignored_flag();
+        let long = test.has_ignored_flag() || LONG_ON_A_PI.iter().any(|start| name.starts_with(start));
         possible.then(|| test.with_ignored_flag(long))
     };
     on(Machine::Raspi4b, tests).into_iter().filter_map(on_a_pi).collect()

@@ -6,13 +6,14 @@ use xtask::qemu::{Board, Machine};
 
 use crate::boot::{Vm, bundle, cores, counting, run, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix;
 use crate::test;
 
 /// VMs that exchange messages, each with all others.
 const MANY: usize = 64;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut tests = vec![
+    vec![
         test("messages::to_itself", to_itself),
         test("messages::to_a_dead_vm", to_a_dead_vm),
         test("messages::a_dead_receiver_ends_a_wait", dead_receiver),
@@ -20,7 +21,11 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("messages::killed_while_it_receives", killed),
         test("messages::ctrl_c_ends_a_wait", interrupted),
         test("messages::threads_go_on", threads),
-    ];
+    ]
+}
+
+pub(crate) fn on_boards() -> Vec<Trial> {
+    let mut tests = vec![];
     for machine in [Machine::Virt, Machine::VirtGicv2, Machine::Raspi4b] {
         for smp in cores(machine, &[1, 4]) {
             let board = move || Board::of(machine, smp);
@@ -97,7 +102,7 @@ fn to_a_dead_vm() -> Result<()> {
         Vm::python("deaf", "import time\ntime.sleep_ms(300)"),
         vm("later", "").waits_to_be_started(),
     ];
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "")?;
+    let console = run_on(&matrix::counting(1), &bundle(&vms)?, "")?;
     console.of_vm_is("a", &["3", "1", "3"])?.ends_with(0).map(drop)
 }
 
@@ -105,7 +110,7 @@ fn to_a_dead_vm() -> Result<()> {
 fn dead_receiver() -> Result<()> {
     let send = "try:\n  while True: hv.send(2, bytes(4096), -1)\nexcept OSError as error: print(error.errno)";
     let vms = [vm("a", send), vm("b", "import time\ntime.sleep_ms(200)")];
-    run_on(&Board::default(), &bundle(&vms)?, "")?.of_vm_is("a", &["3"])?.ends_with(0).map(drop)
+    run_on(&matrix::board(1), &bundle(&vms)?, "")?.of_vm_is("a", &["3"])?.ends_with(0).map(drop)
 }
 
 /// A VM that starts again finds an empty box.

@@ -6,9 +6,18 @@ use xtask::qemu::{Board, Machine};
 
 use crate::boot::{Vm, bundle, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix;
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("power::wild", wild),
+        test("power::system_off_with_others_on", system_off),
+        test("power::reset2", reset2),
+    ]
+}
+
+pub(crate) fn on_boards() -> Vec<Trial> {
     let mut tests = vec![];
     for (machine, smp) in [
         (Machine::Virt, 1),
@@ -27,9 +36,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         tests.push(test(format!("power::all_off_{name}"), move || all_off(board())));
         tests.push(test(format!("power::reset_{name}"), move || reset(board())));
     }
-    tests.push(test("power::wild", wild));
-    tests.push(test("power::system_off_with_others_on", system_off));
-    tests.push(test("power::reset2", reset2));
     tests
 }
 
@@ -50,7 +56,7 @@ fn cycles(board: Board, count: &str) -> Result<()> {
 
 fn wild() -> Result<()> {
     let vms = [power("wild", &["wild"]).vcpus(2), witness()];
-    let console = run_on(&Board::default(), &bundle(&vms)?, "")?;
+    let console = run_on(&matrix::board(1), &bundle(&vms)?, "")?;
     console.of_vm_is("wild", &["checked"])?.shows("[witness] witness 5\n")?.ends_with(0).map(drop)
 }
 
@@ -64,8 +70,7 @@ fn all_off(board: Board) -> Result<()> {
 /// A VM ends at once, whatever its other vCPUs do.
 fn system_off() -> Result<()> {
     let vm = Vm::new("off", "power.elf").args(&["power", "system-off"]).vcpus(4);
-    let board = Board { smp: 2, ..Board::default() };
-    let console = run_on(&board, &bundle(&[vm, witness()])?, "")?;
+    let console = run_on(&matrix::board(2), &bundle(&[vm, witness()])?, "")?;
     console.of_vm_is("off", &[])?.shows("[witness] witness 5\n")?.ends_with(0).map(drop)
 }
 

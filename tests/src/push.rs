@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, Sender as Feed, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use xtask::push::{Link, Sender};
 use xtask::qemu::{Board, Machine};
 use xtask::size::Size;
 
 use crate::boot::{Vm, bundle, command};
+use crate::matrix::parallel;
 use crate::process::{file, run, xtask};
 use crate::serial::start as start_run;
 use crate::test;
@@ -24,14 +26,9 @@ use crate::test;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let on =
-        |machine: Machine, smp| test(format!("push::{}", machine.name()), move || replaces(machine, smp));
     let cuts =
         [0, 1, 2, 5, 20].map(|frames| test(format!("push::cut_after_{frames}"), move || resumes(frames)));
     let others = vec![
-        on(Machine::Virt, 1),
-        on(Machine::VirtGicv2, 4),
-        on(Machine::Raspi4b, 4),
         test("push::noise", noise),
         test("push::abort", abort),
         test("push::too_large", too_large),
@@ -40,8 +37,17 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("push::silence", silence),
         test("push::no_leak", no_leak),
         test("push::command", by_command),
+        test("push::a_vm_ends_meanwhile", a_vm_ends),
+        test("push::the_last_vm_ends_meanwhile", the_last_vm_ends),
+        test("push::the_last_vm_ends_and_nothing_comes", the_last_vm_ends_for_nothing),
     ];
     others.into_iter().chain(cuts).collect()
+}
+
+pub(crate) fn on_boards() -> Vec<Trial> {
+    let on =
+        |machine: Machine, smp| test(format!("push::{}", machine.name()), move || replaces(machine, smp));
+    vec![on(Machine::Virt, 1), on(Machine::VirtGicv2, 4), on(Machine::Raspi4b, 4)]
 }
 
 /// A VM that tells again and again that it is there.
@@ -64,7 +70,7 @@ struct Line {
     qemu: Child,
     keyboard: Arc<Mutex<ChildStdin>>,
     screen: Arc<Mutex<Screen>>,
-    _bundle: NamedTempFile,
+    _files: TempDir,
 }
 
 /// All that was printed, and who is told.
@@ -81,7 +87,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Line {
     /// Boots these VMs.
     fn start(board: &Board, vms: &[Vm], bootargs: &str) -> Result<Self> {
-        let (mut command, file) = command(board, &bundle(vms)?, bootargs)?;
+        let (mut command, files) = command(board, &bundle(vms)?, bootargs)?;
         let mut qemu =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start QEMU")?;
         let keyboard = Arc::new(Mutex::new(qemu.stdin.take().context("no standard input")?));
@@ -95,7 +101,7 @@ impl Line {
             }
             locked(&shown).listener = None;
         });
-        let line = Self { qemu, keyboard, screen, _bundle: file };
+        let line = Self { qemu, keyboard, screen, _files: files };
         line.waits_for("still here", 1)?;
         Ok(line)
     }
@@ -115,14 +121,7 @@ impl Line {
 
     /// Waits until `text` has been printed so often.
     fn waits_for(&self, text: &str, times: usize) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while locked(&self.screen).seen.matches(text).count() < times {
-            if Instant::now() > deadline {
-                bail!("{text:?} did not come; console:\n{}", locked(&self.screen).seen);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        shows(&self.screen, text, times)
     }
 
     /// Waits until the old VMs have said something once more.
@@ -152,6 +151,18 @@ impl Drop for Line {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
+}
+
+/// Waits until `text` has been printed so often.
+fn shows(screen: &Mutex<Screen>, text: &str, times: usize) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while locked(screen).seen.matches(text).count() < times {
+        if Instant::now() > deadline {
+            bail!("{text:?} did not come; console:\n{}", locked(screen).seen);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 impl Screen {
@@ -232,7 +243,7 @@ fn replaces(machine: Machine, smp: u8) -> Result<()> {
 
 /// The line breaks in the middle of a frame; the next push goes on with the block that was not whole.
 fn resumes(frames: usize) -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let broken = line.link(move |count, frame| match count.cmp(&frames) {
         std::cmp::Ordering::Less => Some(frame.to_vec()),
         std::cmp::Ordering::Equal => Some(frame[..frame.len() / 2].to_vec()),
@@ -249,7 +260,7 @@ fn resumes(frames: usize) -> Result<()> {
 
 /// Every third frame arrives changed, of every seventh a part is missing.
 fn noise() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let noisy = line.link(|count, frame| {
         let mut frame = frame.to_vec();
         let middle = frame.len() / 2;
@@ -266,7 +277,7 @@ fn noise() -> Result<()> {
 }
 
 fn abort() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let broken = line.link(|count, frame| (count < 10).then(|| frame.to_vec()));
     send(Sender::open(broken)?, &new()?).err().context("the line was not broken")?;
     let mut sender = line.sender()?;
@@ -286,7 +297,7 @@ fn refusal(line: &Line, bundle: &[u8], reason: &str) -> Result<()> {
 
 /// Of a bundle that has no room, nothing is sent.
 fn too_large() -> Result<()> {
-    let board = Board { memory: Size::mib(128), ..Board::default() };
+    let board = Board { memory: Size::mib(128), ..parallel(1) };
     let line = Line::start(&board, &old(), "")?;
     refusal(&line, &vec![7; 130 << 20], "the bundle is too large: not enough free memory")?;
     let large = bundle(&[Vm::new("large", "witness.elf").memory("120MiB")])?;
@@ -294,16 +305,16 @@ fn too_large() -> Result<()> {
 }
 
 fn refused() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     refusal(&line, b"no bundle", "bundle: not a tar archive")?;
-    let elsewhere = bundle(&[Vm::new("elsewhere", "witness.elf").affinity(&[1])])?;
-    refusal(&line, &elsewhere, "affinity = 1: no such core is running")?;
+    let elsewhere = bundle(&[Vm::new("elsewhere", "witness.elf").affinity(&[7])])?;
+    refusal(&line, &elsewhere, "affinity = 7: no such core is running")?;
     send(line.sender()?, &new()?)?;
     line.ends().map(drop)
 }
 
 fn forbidden() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "receive=off")?;
+    let line = Line::start(&parallel(1), &old(), "receive=off")?;
     let error = line.sender().err().context("it was not refused")?;
     ensure!(error.to_string().contains("receive=off"), "{error:#}");
     line.goes_on()
@@ -311,7 +322,7 @@ fn forbidden() -> Result<()> {
 
 /// A sender that says nothing more does not keep the console.
 fn silence() -> Result<()> {
-    let line = Line::start(&Board::default(), &old(), "")?;
+    let line = Line::start(&parallel(1), &old(), "")?;
     let _sender = line.sender()?;
     line.waits_for("input goes to vm 'old'", 1)?;
     let seen = line.seen();
@@ -323,7 +334,7 @@ fn silence() -> Result<()> {
 /// The same again and again: each time, as much memory is free.
 fn no_leak() -> Result<()> {
     const FREE: &str = "memory before the first VM: ";
-    let line = Line::start(&Board::default(), &old(), "loglevel=debug")?;
+    let line = Line::start(&parallel(1), &old(), "loglevel=debug")?;
     let bundle = bundle(&old())?;
     for times in 2..6 {
         refusal(&line, &[1; 5000], "bundle: ")?;
@@ -337,6 +348,54 @@ fn no_leak() -> Result<()> {
     // At first the bundle was the boot loader's.
     ensure!(free[3] == free[2] && free[4] == free[2], "{free:?}");
     Ok(())
+}
+
+/// Goes on until its disk says that it is to end.
+const MORTAL: &str = "import hv, time\nprint('still here')\ndisk, sector = hv.BlockDev(), bytearray(512)\n\
+                      while disk.readblocks(0, sector) == 0 and sector[0] == 0: time.sleep_ms(20)\n";
+
+/// VMs of which the first one, `mortal`, ends before this frame of a push is sent.
+fn with_an_end(mut others: Vec<Vm>, last: usize) -> Result<(Line, Sender)> {
+    let disk = NamedTempFile::new()?;
+    // The size of an SD card is a power of two.
+    disk.as_file().set_len(1 << 20)?;
+    let board = Board { disks: vec![disk.path().into()], ..parallel(1) };
+    let name = if board.machine == Machine::Raspi4b { "sd" } else { "virtio0" };
+    others.insert(0, Vm::python("mortal", MORTAL).disks(&[name.to_owned()]));
+    let line = Line::start(&board, &others, "loglevel=info")?;
+    let screen = line.screen.clone();
+    let link = line.link(move |count, frame| {
+        if count == last {
+            disk.as_file().write_all_at(&[1], 0).ok()?;
+            shows(&screen, "vm 'mortal' ended: exit code 0", 1).ok()?;
+        }
+        Some(frame.to_vec())
+    });
+    let sender = Sender::open(link)?;
+    Ok((line, sender))
+}
+
+fn a_vm_ends() -> Result<()> {
+    let (line, sender) = with_an_end(vec![witness("older")], 5)?;
+    send(sender, &new()?)?;
+    let seen = line.ends()?;
+    ensure!(seen.contains("vm 'older' ended: exit code 137"), "the other one was not ended:\n{seen}");
+    Ok(())
+}
+
+/// The run goes on until the new ones have ended.
+fn the_last_vm_ends() -> Result<()> {
+    let (line, sender) = with_an_end(vec![], 5)?;
+    send(sender, &new()?)?;
+    line.ends().map(drop)
+}
+
+/// The run is over when the sender is done.
+fn the_last_vm_ends_for_nothing() -> Result<()> {
+    let (line, mut sender) = with_an_end(vec![], 0)?;
+    sender.abort()?;
+    sender.close()?;
+    line.waits_for("tinyvmm: exit code 0", 1)
 }
 
 /// As a user does it.

@@ -3,11 +3,8 @@
 //! Most tests of interrupts, power, messages and supervision run there, too: `cargo xtask test raspi4b`.
 //! That these end shows that the machine is switched off, which only the board's power manager does.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -21,6 +18,7 @@ use crate::boot::{Vm, bundle, command, products, run_command, run_on};
 use crate::console::Console;
 use crate::dialogue::Dialogue;
 use crate::machine::on_board;
+use crate::monitor::Socket;
 use crate::process::{file, run, run_with_input, xtask};
 use crate::test;
 
@@ -120,9 +118,9 @@ fn convert(from: &str, input: &Path, to: &str, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A board with another device tree: QEMU takes the last that it is given.
+/// A board with another device tree.
 fn with_tree(tree: PathBuf) -> Board {
-    Board { extra: vec!["-dtb".into(), tree.into()], ..pi() }
+    Board { tree: Some(tree), ..pi() }
 }
 
 /// How much memory is free before the first VM, with these nodes more in the tree.
@@ -146,47 +144,21 @@ fn temperature() -> Result<()> {
 
 /// The pin is an output, and its level follows (`GPFSEL4`, `GPLEV1`), as QEMU's monitor shows.
 fn led() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let socket = directory.path().join("monitor");
-    let extra = vec!["-monitor".into(), format!("unix:{},server,nowait", socket.display()).into()];
+    let socket = Socket::new()?;
     let vm = Vm::python(
         "a",
         "import hv\nfor on in (True, False):\n  hv.board.led(on)\n  print('led', on)\n  input()",
     );
-    let mut dialogue = Dialogue::start_on(&Board { extra, ..pi() }, &[vm.may(&["board"])], "")?;
+    let mut dialogue =
+        Dialogue::start_on(&Board { extra: socket.arguments(), ..pi() }, &[vm.may(&["board"])], "")?;
     dialogue.expects("led True\n")?;
-    let mut monitor = Monitor::connect(&socket)?;
+    let mut monitor = socket.connect()?;
     ensure!(monitor.word(0xfe20_0010)? >> 6 & 0b111 == 0b001, "the pin is no output");
     ensure!(monitor.word(0xfe20_0038)? >> 10 & 1 == 1, "the LED is off");
     dialogue.types("\r")?.expects("led False\n")?;
     ensure!(monitor.word(0xfe20_0038)? >> 10 & 1 == 0, "the LED is on");
     dialogue.types("\r")?;
     dialogue.ends()?.ends_with(0).map(drop)
-}
-
-/// QEMU's own monitor.
-struct Monitor(BufReader<UnixStream>);
-
-impl Monitor {
-    fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).context("no monitor")?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self(BufReader::new(stream)))
-    }
-
-    /// What a physical address has.
-    fn word(&mut self, address: u64) -> Result<u32> {
-        self.0.get_mut().write_all(format!("xp /1wx {address:#x}\n").as_bytes())?;
-        let answer = format!("{address:016x}: 0x");
-        let mut line = String::new();
-        loop {
-            line.clear();
-            ensure!(self.0.read_line(&mut line)? > 0, "the monitor is gone");
-            if let Some((_, word)) = line.split_once(&answer) {
-                return u32::from_str_radix(word.trim(), 16).context("no number");
-            }
-        }
-    }
 }
 
 /// QEMU describes only the first part of its RAM. The rest is there, and a node that QEMU does not replace tells of it.
@@ -218,13 +190,13 @@ fn without(option: &str, command: &Command) -> Result<Command> {
 }
 
 fn without_device_tree() -> Result<()> {
-    let (command, _file) = command(&pi(), b"", "")?;
+    let (command, _files) = command(&pi(), b"", "")?;
     let console = run_command(without("-dtb", &command)?, b"")?;
     console.shows("[tinyvmm error] X0 = 0x100 is not the address of a device tree")?.ends_with(101).map(drop)
 }
 
 fn without_bundle() -> Result<()> {
-    let (command, _file) = command(&pi(), b"", "")?;
+    let (command, _files) = command(&pi(), b"", "")?;
     let console = run_command(without("-initrd", &command)?, b"")?;
     console.shows("[tinyvmm error] no bundle")?.ends_with(2).map(drop)
 }
@@ -232,7 +204,7 @@ fn without_bundle() -> Result<()> {
 /// The mini UART, QEMU's second serial port, has the message.
 fn without_pl011() -> Result<()> {
     let (_directory, tree) = edited(|source| source.replace("arm,pl011", "none"))?;
-    let (command, _file) = command(&with_tree(tree), b"", "")?;
+    let (command, _files) = command(&with_tree(tree), b"", "")?;
     let mut second = without("-serial", &command)?;
     second.args(["-serial", "null", "-serial", "stdio"]);
     run_command(second, b"")?.shows("no UART arm,pl011 that is enabled")?.ends_with(101).map(drop)

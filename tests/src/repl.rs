@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use libtest_mimic::Trial;
-use xtask::qemu::Board;
 
 use crate::boot::{Vm, bundle, command, run_command};
 use crate::dialogue::Dialogue;
+use crate::matrix::board;
 use crate::test;
 
 const UP: &str = "\x1b[A";
@@ -134,7 +134,7 @@ fn takes_much_at_once() -> Result<()> {
 /// Input from a file or a pipe is there before the machine is switched on.
 fn takes_what_came_before_it() -> Result<()> {
     let vm = Vm::new("a", "micropython.elf").memory("4MiB");
-    let (command, _file) = command(&Board::default(), &bundle(&[vm])?, "")?;
+    let (command, _files) = command(&board(1), &bundle(&[vm])?, "")?;
     let console = run_command(command, b"x = 6 * 7\r\nprint('x is', x)\r\nimport sys\r\nsys.exit(3)\r\n")?;
     console.shows("\nx is 42\n")?.ends_with(3).map(drop)
 }

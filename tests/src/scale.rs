@@ -259,7 +259,7 @@ fn left_out() -> Result<()> {
     property(&mut bytes, b"cpu@2\0", &2_u32.to_be_bytes())?.copy_from_slice(&0x77_u32.to_be_bytes());
     std::fs::write(&tree, packed(bytes)?)?;
 
-    let board = Board { smp: 4, extra: vec!["-dtb".into(), tree.into()], ..Board::default() };
+    let board = Board { smp: 4, tree: Some(tree), ..Board::default() };
     let draft = xtask::bundle::Draft::manifest(&root().join("images/demo.toml"))?;
     let console = run_on(&board, &draft.pack(&products()?)?, "loglevel=info")?;
     let reports = console.output.matches("does not come up and is left out").count();

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use xtask::device::Device;
 
-use crate::process::{file, run, xtask};
+use crate::matrix::xtask_run;
+use crate::process::file;
 use crate::test;
 
 /// Longest time to wait for bytes or for the end.
@@ -33,13 +34,12 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("serial::raw_paste", raw_paste),
         test("serial::every_byte", || every_byte(128 << 10)),
         test("serial::every_byte_of_much", || every_byte(4 << 20)).with_ignored_flag(true),
-        test("serial::bad_port", bad_port),
     ]
 }
 
 /// `cargo xtask run --serial` with these arguments after it.
 pub(crate) fn start(port: &str, args: &[&str]) -> Result<Device> {
-    Device::start(xtask(&[&["run", "--serial", port], args].concat())?)
+    Device::start(xtask_run(&[&["--serial", port], args].concat())?)
 }
 
 /// Python's prompt.
@@ -215,9 +215,4 @@ fn sha256(bytes: &[u8]) -> Result<String> {
     let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     python.stdin.take().context("no standard input")?.write_all(bytes)?;
     Ok(String::from_utf8(python.wait_with_output()?.stdout)?.trim_end().to_owned())
-}
-
-fn bad_port() -> Result<()> {
-    let console = run(xtask(&["run", "--serial", "tcp:no"])?)?;
-    console.ends_with(2)?.shows("tcp:PORT")?.lacks("panicked").map(drop)
 }

@@ -7,10 +7,11 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use xtask::qemu::{Board, Machine};
+use xtask::qemu::Machine;
 
-use crate::boot::{Vm, bundle, bundle_with, counting, raw};
+use crate::boot::{Vm, bundle_with, raw};
 use crate::dialogue::Dialogue;
+use crate::matrix::{self, board, counting};
 use crate::test;
 
 /// How much longer than beside a VM that computes it may take beside a storm, in percent.
@@ -23,19 +24,22 @@ const ALONE: &[&str] =
 const TOGETHER: &[&str] = &["sgi-others", "gic", "timer"];
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut tests = vec![];
-    for machine in [Machine::Virt, Machine::VirtGicv2] {
-        let name = machine.name();
-        for (vcpus, modes) in [(1, ALONE), (2, TOGETHER)] {
-            let storm = |mode: &'static str| {
-                let run = move || Case { machine, smp: 1, vcpus }.is_fair(mode);
-                test(format!("storm::{mode}_{vcpus}_{name}"), run)
-            };
-            tests.extend(modes.iter().copied().map(storm));
-        }
-        tests.push(test(format!("storm::sgi-to-busy_across_cores_{name}"), move || across_cores(machine)));
-        tests.push(test(format!("storm::line_{name}"), move || line(machine)));
-        tests.push(test(format!("storm::gic_beside_interrupts_{name}"), move || beside_interrupts(machine)));
+    let mut tests = storms();
+    tests.extend(matrix::on(Machine::VirtGicv2, storms));
+    tests
+}
+
+fn storms() -> Vec<Trial> {
+    let mut tests = vec![
+        test("storm::sgi-to-busy_across_cores", across_cores),
+        test("storm::line", line),
+        test("storm::gic_beside_interrupts", beside_interrupts),
+    ];
+    for (vcpus, modes) in [(1, ALONE), (2, TOGETHER)] {
+        let storm = |mode: &'static str| {
+            test(format!("storm::{mode}_{vcpus}"), move || Case::of(vcpus).is_fair(mode))
+        };
+        tests.extend(modes.iter().copied().map(storm));
     }
     tests
 }
@@ -44,11 +48,15 @@ pub(crate) fn tests() -> Vec<Trial> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Case {
     machine: Machine,
-    smp: u8,
     vcpus: u32,
 }
 
 impl Case {
+    /// On the board of the test.
+    fn of(vcpus: u32) -> Self {
+        Self { machine: matrix::machine(), vcpus }
+    }
+
     fn is_fair(self, mode: &str) -> Result<()> {
         compare(self.microseconds(mode)?, self.undisturbed()?)
     }
@@ -67,15 +75,17 @@ impl Case {
 
     /// How long the work takes beside this.
     fn microseconds(self, mode: &str) -> Result<u64> {
-        let storm = Vm::new("storm", "storm.elf").args(&["storm", mode]).vcpus(self.vcpus);
-        let last_core = self.smp - 1;
-        let vms = [victim().affinity(&[last_core]), storm];
-        time(Dialogue::start_bundle(&counting(self.machine, self.smp), &bundle(&vms)?, "")?)
+        let vms = [victim(), storm(mode).vcpus(self.vcpus)].map(|vm| vm.affinity(&[0]));
+        time(Dialogue::start_on(&counting(1), &vms, "")?)
     }
 }
 
 fn victim() -> Vm {
     Vm::new("victim", "victim.elf")
+}
+
+fn storm(mode: &str) -> Vm {
+    Vm::new("storm", "storm.elf").args(&["storm", mode])
 }
 
 /// Lets the victim do its work, and then ends the storm at the monitor. Returns how long the work took, in microseconds.
@@ -95,10 +105,10 @@ fn work(dialogue: &mut Dialogue) -> Result<String> {
 
 /// A vCPU that waits for its turn on one core, while another sends it SGIs from another core: whoever has the core does
 /// not pay for them. When the work is done depends on who shares the core, so what counts is the time on it.
-fn across_cores(machine: Machine) -> Result<()> {
+fn across_cores() -> Result<()> {
     let on_core = |mode: &str| {
-        let vms = [victim().affinity(&[1]), Vm::new("storm", "storm.elf").args(&["storm", mode]).vcpus(3)];
-        let mut dialogue = Dialogue::start_bundle(&counting(machine, 2), &bundle(&vms)?, "loglevel=info")?;
+        let vms = [victim().affinity(&[1]), storm(mode).vcpus(3).affinity(&[0, 1])];
+        let mut dialogue = Dialogue::start_on(&counting(2), &vms, "loglevel=info")?;
         work(&mut dialogue)?;
         let console = dialogue.ends()?;
         let end = console
@@ -120,20 +130,20 @@ fn compare(time: u64, undisturbed: u64) -> Result<()> {
 }
 
 /// A level-sensitive interrupt that nobody serves.
-fn line(machine: Machine) -> Result<()> {
-    let vms = [victim().affinity(&[0]), Vm::new("storm", "storm.bin").machine("virt").memory("4MiB")];
+fn line() -> Result<()> {
+    let storm = Vm::new("storm", "storm.bin").machine("virt").memory("4MiB");
+    let vms = [victim(), storm].map(|vm| vm.affinity(&[0]));
     let bundle = bundle_with(&vms, &[("storm.bin", raw("line-storm")?)])?;
-    let taken = time(Dialogue::start_bundle(&counting(machine, 1), &bundle, "")?)?;
-    compare(taken, Case { machine, smp: 1, vcpus: 1 }.undisturbed()?)
+    let taken = time(Dialogue::start_bundle(&counting(1), &bundle, "")?)?;
+    compare(taken, Case::of(1).undisturbed()?)
 }
 
 /// Whatever a VM does to its interrupt controller, that of another works.
-fn beside_interrupts(machine: Machine) -> Result<()> {
-    let storm = Vm::new("storm", "storm.elf").args(&["storm", "gic"]).vcpus(2);
+fn beside_interrupts() -> Result<()> {
     let others =
         [Vm::new("sgi", "sgi.elf").vcpus(4).priority(9), Vm::new("priorities", "priorities.elf").vcpus(2)];
-    let vms: Vec<Vm> = others.into_iter().chain([storm]).collect();
-    let mut dialogue = Dialogue::start_on(&Board { machine, smp: 2, ..Board::default() }, &vms, "")?;
+    let vms: Vec<Vm> = others.into_iter().chain([storm("gic").vcpus(2)]).collect();
+    let mut dialogue = Dialogue::start_on(&board(2), &vms, "")?;
     dialogue.shows("[sgi] checked\n")?.shows("[priorities] checked\n")?;
     dialogue.types("\x01m")?.expects("monitor> ")?.types("kill storm\r")?;
     dialogue.ends()?.lacks("FAIL")?.ends_with(137).map(drop)

@@ -6,10 +6,11 @@ use xtask::qemu::{Board, Machine};
 
 use crate::boot::{Vm, bundle, cores, counting, run, run_on};
 use crate::dialogue::Dialogue;
+use crate::matrix;
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut tests = vec![
+    vec![
         test("supervision::a_vm_waits_to_be_started", waits_to_be_started),
         test("supervision::arguments", arguments),
         test("supervision::an_end_wakes_all_that_wait", many_waiters),
@@ -18,7 +19,11 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("supervision::no_memory", no_memory),
         test("supervision::kills_itself", kills_itself),
         test("supervision::ctrl_c_ends_a_wait", interrupted),
-    ];
+    ]
+}
+
+pub(crate) fn on_boards() -> Vec<Trial> {
+    let mut tests = vec![];
     for machine in [Machine::Virt, Machine::VirtGicv2, Machine::Raspi4b] {
         for smp in cores(machine, &[1, 4]) {
             let board = move || Board::of(machine, smp);
@@ -71,7 +76,7 @@ fn many_waiters() -> Result<()> {
     let waiter = |name: &str| Vm::python(name, "import hv\nprint(hv.wait('task'))").may(&["control"]);
     let task = Vm::python("task", "import sys, time\ntime.sleep_ms(100)\nsys.exit(9)");
     let vms = [waiter("a"), waiter("b"), task, waiter("c")];
-    let console = run_on(&Board { smp: 2, ..Board::default() }, &bundle(&vms)?, "")?;
+    let console = run_on(&matrix::board(2), &bundle(&vms)?, "")?;
     ["a", "b", "c"].iter().try_for_each(|vm| console.of_vm_is(vm, &["9"]).map(drop))?;
     console.ends_with(9).map(drop)
 }
@@ -111,7 +116,7 @@ fn restarts() -> Result<()> {
     let script =
         "print(hv.wait('task', 300), hv.vm('task').restarts > 0)\nhv.kill('task')\nprint(hv.wait('task'))";
     let vms = [boss(script), Vm::python("task", "raise SystemExit(5)").restart("always")];
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "")?;
+    let console = run_on(&matrix::counting(1), &bundle(&vms)?, "")?;
     console.check(
         console.output.starts_with("[boss] None True\n[boss] "),
         "a wait ended though the VM started again",
@@ -123,7 +128,7 @@ fn killed_while_restarting() -> Result<()> {
     let script = "import time\nwhile hv.vm('task').state != 'restarting': time.sleep_ms(5)\n\
                   hv.kill('task')\nprint(hv.vm('task').state, hv.wait('task'))";
     let vms = [boss(script), Vm::python("task", "raise SystemExit(5)").restart("on-failure")];
-    let console = run_on(&counting(Machine::Virt, 1), &bundle(&vms)?, "")?;
+    let console = run_on(&matrix::counting(1), &bundle(&vms)?, "")?;
     console.of_vm_is("boss", &["stopped 5"])?.ends_with(5).map(drop)
 }
 

@@ -3,6 +3,7 @@
 pub mod sources;
 
 use crate::paths::cache_dir;
+use crate::progress;
 use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 use sources::{Archives, Source};
@@ -18,7 +19,7 @@ const BACKPORTS: &str = "bookworm-backports";
 const QEMU_PACKAGES: [&str; 3] = ["qemu-system-arm", "qemu-system-common", "qemu-system-data"];
 
 /// Makes apt tell on standard error how far it is.
-pub const SHOW_PROGRESS: &str = "-oAPT::Status-Fd=2";
+const SHOW_PROGRESS: &str = "-oAPT::Status-Fd=2";
 
 /// A distribution that uses apt.
 #[derive(Debug)]
@@ -38,6 +39,11 @@ impl Distribution {
         let archives = Archives::of_machine(&codename);
         archives.main(&codename)?;
         Some(Self { id: os_release_value(&release, "ID")?, codename, archives })
+    }
+
+    /// The same for who cannot do without.
+    pub fn require() -> Result<Self> {
+        Self::find().context("this machine has no apt with a known release")
     }
 
     /// apt with the machine's own archives, and those of Debian's backports where QEMU needs them.
@@ -114,6 +120,13 @@ impl Apt {
         let text: Vec<String> = sources.iter().map(ToString::to_string).collect();
         fs::write(&file, text.join("\n")).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(Self { options: options(&file, &lists) })
+    }
+
+    /// Runs `apt-get` in `directory` as a step called `title`, and returns what it prints.
+    pub fn run(&self, title: &str, arguments: &[&str], directory: &Path) -> Result<Vec<u8>> {
+        let mut command = Command::new("env");
+        command.args(self.words(arguments)).arg(SHOW_PROGRESS).current_dir(directory);
+        progress::run(title, &mut command)
     }
 
     /// The words of an `apt-get` command.

@@ -6,7 +6,7 @@ use crate::build::assemble;
 use crate::bundle::Draft;
 use crate::guest::{linux::Release, ram_disk};
 use crate::paths::root;
-use crate::qemu::{Board, Machine};
+use crate::qemu::Board;
 use crate::session;
 use crate::size::Size;
 use crate::toolchain::Toolchain;
@@ -59,9 +59,6 @@ impl Guest {
 
     /// What it counts in the VM, in thousandths of what it counts without a hypervisor.
     fn compare(&self, subject: &Subject, id: &'static str, boots: u64) -> Result<Values> {
-        if subject.machine == Machine::Raspi4b {
-            return Ok(vec![]);
-        }
         let guest = RELEASE.bootable()?;
         let (draft, initrd) = (self.draft()?, self.initrd(&guest.initrd)?);
         let (mut in_vm, mut plain) = (0, 0);

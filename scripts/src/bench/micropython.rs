@@ -84,7 +84,7 @@ pub(super) fn serial_per_byte(subject: &Subject) -> Result<Values> {
 fn copy(subject: &Subject, size: usize) -> Result<u64> {
     let directory = tempfile::tempdir()?;
     fs::write(directory.path().join("text"), "text ".repeat(size / 5 + 1).split_at(size).0)?;
-    let trace = Trace::start(subject.machine)?;
+    let trace = Trace::start()?;
     let mut run = Command::new(env::current_exe()?);
     run.args(["run", "--serial", "tcp:0", "--cpu", subject.cpu.name(), "--machine", subject.machine.name()]);
     for argument in trace.arguments() {

@@ -59,7 +59,7 @@ pub(super) fn mean(subject: &Subject, emit: &str) -> Result<u64> {
 /// What a benchmark takes, in thousandths of what it takes without the instructions at EL2.
 pub(super) fn virt_overhead(subject: &Subject) -> Result<Values> {
     let traced = |program: &str| {
-        let trace = Trace::start(subject.machine)?;
+        let trace = Trace::start()?;
         let output = subject.script(program, MEMORY, "bytecode", &trace.arguments())?;
         anyhow::Ok((output, trace.count()?))
     };

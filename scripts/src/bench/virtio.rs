@@ -3,7 +3,7 @@
 use super::measure::{Subject, Values};
 use super::trace::Trace;
 use crate::bundle::Draft;
-use crate::qemu::{Board, Machine};
+use crate::qemu::Board;
 use anyhow::{Context, Result};
 use std::fs;
 
@@ -48,9 +48,6 @@ fn per_request(
     manifest: impl Fn(u64) -> String,
     disk: &[u8],
 ) -> Result<Values> {
-    if subject.machine == Machine::Raspi4b {
-        return Ok(vec![]);
-    }
     let more = count(subject, &manifest(FEW + MORE), disk)?;
     let few = count(subject, &manifest(FEW), disk)?;
     Ok(vec![(id, more.saturating_sub(few).div_ceil(MORE))])
@@ -62,7 +59,7 @@ fn count(subject: &Subject, manifest: &str, disk: &[u8]) -> Result<u64> {
     let path = directory.path().join("virtio.toml");
     fs::write(&path, manifest).context("cannot write the manifest")?;
     fs::write(directory.path().join("disk"), disk).context("cannot write the disk")?;
-    let trace = Trace::start(subject.machine)?;
+    let trace = Trace::start()?;
     let mut board: Board = subject.board(1);
     board.extra.extend(trace.arguments());
     subject.boot_on(&board, &Draft::manifest(&path)?)?;

@@ -1,8 +1,9 @@
 //! What only tests boot: Debian's installer, and a guest with CPython's own tests.
 
-use super::linux::{IMAGE, INITRD, Release, make_in_cache};
+use super::linux::{IMAGE, INITRD, Release};
 use super::packages::{Packages, unpack};
 use super::ram_disk;
+use crate::cache;
 use crate::paths::cache_dir;
 use anyhow::{Context, Result};
 use std::fs;
@@ -61,7 +62,7 @@ impl Release {
         let guest = guest.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let directory = cache_dir()?.join(format!("{guest}-{name}"));
         if !directory.is_dir() {
-            make_in_cache(&directory, make)?;
+            cache::renew(&directory, make)?;
         }
         Ok(Bootable::in_directory(&directory))
     }

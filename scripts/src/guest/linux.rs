@@ -2,6 +2,7 @@
 
 use super::packages::{Packages, merge_directories, unpack};
 use super::{modules, ram_disk};
+use crate::cache;
 use crate::failure::Failure;
 use crate::paths::cache_dir;
 use anyhow::{Context, Result};
@@ -86,7 +87,8 @@ impl Release {
     }
 
     fn try_make(self) -> Result<PathBuf> {
-        make_in_cache(&self.directory()?, |work, done| {
+        let directory = self.directory()?;
+        cache::renew(&directory, |work, done| {
             let packages = Packages::read(self, work)?;
             let (kernel, root) = (work.join("kernel"), work.join("root"));
             merge_directories(&kernel)?;
@@ -96,27 +98,9 @@ impl Release {
             modules::install(&kernel, &root)?;
             fs::rename(vmlinuz(&kernel)?, done.join(IMAGE)).context("cannot move the kernel")?;
             ram_disk::make(&root, &done.join(INITRD))
-        })
+        })?;
+        Ok(directory)
     }
-}
-
-/// Makes a directory of the cache anew: `make` has a directory to work in, and one for what is to stay.
-pub(super) fn make_in_cache(
-    directory: &Path,
-    make: impl FnOnce(&Path, &Path) -> Result<()>,
-) -> Result<PathBuf> {
-    let cache = cache_dir()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let work = tempfile::tempdir_in(&cache).context("cannot make a temporary directory")?;
-    let done = work.path().join("done");
-    fs::create_dir(&done)?;
-    make(work.path(), &done)?;
-    if directory.is_dir() {
-        fs::remove_dir_all(directory).with_context(|| format!("cannot replace {}", directory.display()))?;
-    }
-    // In one step, so that what is there is whole.
-    fs::rename(&done, directory).context("cannot write to the cache")?;
-    Ok(directory.to_owned())
 }
 
 /// Where a file is that a manifest calls like one of a guest, whether or not it is there.

@@ -1,8 +1,7 @@
 //! Debian's packages for arm64, fetched through apt and taken apart.
 
 use super::linux::Release;
-use crate::apt::{Apt, Distribution, SHOW_PROGRESS};
-use crate::progress;
+use crate::apt::{Apt, Distribution};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,17 +19,14 @@ pub(super) struct Packages<'a> {
 impl<'a> Packages<'a> {
     /// Reads what packages a release has.
     pub(super) fn read(release: Release, work: &'a Path) -> Result<Self> {
-        let distribution = Distribution::find().context("this machine has no apt with a known release")?;
-        let apt = distribution.for_guest(release.suite(), work)?;
+        let apt = Distribution::require()?.for_guest(release.suite(), work)?;
         let packages = Self { apt, work };
         packages.run("reading apt's list of packages for arm64", &["update"])?;
         Ok(packages)
     }
 
     fn run(&self, title: &str, arguments: &[&str]) -> Result<Vec<u8>> {
-        let mut command = Command::new("env");
-        command.args(self.apt.words(arguments)).arg(SHOW_PROGRESS).current_dir(self.work);
-        progress::run(title, &mut command)
+        self.apt.run(title, arguments, self.work)
     }
 
     /// The newest kernel's package.

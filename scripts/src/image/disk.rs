@@ -18,7 +18,7 @@ use mbrman::{BOOT_ACTIVE, BOOT_INACTIVE, CHS, MBR, MBRPartitionEntry};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 const SECTOR: u32 = 512;
@@ -108,7 +108,7 @@ impl Disk {
     }
 
     /// Writes it. The file appears whole or not at all.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let cannot = || format!("cannot write {}", path.display());
         // With the rights of any other file that the user makes.
@@ -128,8 +128,7 @@ impl Disk {
         }
         table.write_into(file)?;
         let boot = self.partitions.first().context("no partition")?;
-        file.seek(SeekFrom::Start(boot.start))?;
-        Ok(file.write_all(&make_fat(boot.size, number, &self.files)?)?)
+        write_sparsely(file, boot.start, &make_fat(boot.size, number, &self.files)?)
     }
 
     /// What tells the disk from others with other files.
@@ -139,6 +138,17 @@ impl Disk {
         let hash = hash.finalize();
         [hash[0], hash[1], hash[2], hash[3]]
     }
+}
+
+/// Writes what is not zero. The rest of a new file is, and takes no room.
+fn write_sparsely(file: &fs::File, start: u64, bytes: &[u8]) -> Result<()> {
+    const PIECE: usize = 1 << 16;
+    for (piece, offset) in bytes.chunks(PIECE).zip((start..).step_by(PIECE)) {
+        if piece.iter().any(|byte| *byte != 0) {
+            file.write_all_at(piece, offset)?;
+        }
+    }
+    Ok(())
 }
 
 impl Partition {

@@ -7,6 +7,7 @@ mod rpi4;
 mod virt;
 
 pub use disk::{Disk, File, Partition};
+pub use rpi4::{ARGUMENTS, TREE, sd_card};
 
 use crate::paths::{Products, Profile};
 use crate::program::Making;
@@ -93,8 +94,7 @@ impl Content {
         build::build(Profile::Release, build::Scope::Images)?;
         let products = Products::of(Profile::Release)?;
         let image = fs::read(products.hypervisor()).context("cannot read the hypervisor")?;
-        let bundle = self.making.bundle(program, &products)?;
-        Ok(vec![File::new(KERNEL, kernel::padded(image)?), File::new(BUNDLE, bundle)])
+        loaded(image, self.making.bundle(program, &products)?)
     }
 
     /// Writes the image, and says so.
@@ -104,4 +104,9 @@ impl Content {
         println!("{}: {}", self.output.display(), disk.size());
         Ok(())
     }
+}
+
+/// The files that boot loaders of all kinds load.
+fn loaded(hypervisor: Vec<u8>, bundle: Vec<u8>) -> Result<Vec<File>> {
+    Ok(vec![File::new(KERNEL, kernel::padded(hypervisor)?), File::new(BUNDLE, bundle)])
 }

@@ -1,8 +1,9 @@
 //! The SD card of a Raspberry Pi 4: what its firmware reads, and in the end loads.
 
-use super::{Content, File};
+use super::{Content, Disk, File, loaded};
 use crate::failure::Failure;
 use crate::paths::root;
+use crate::size::Size;
 use crate::{firmware, progress, raspberry_pi, setup};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +16,10 @@ const OWN_FILES: &str = "images/rpi4";
 /// What the firmware boots with.
 const FIRMWARE: [&str; 2] = ["start4.elf", "fixup4.dat"];
 const LICENCE: &str = "LICENCE.broadcom";
-const TREE: &str = "bcm2711-rpi-4-b.dtb";
+/// The device tree in the boot partition.
+pub const TREE: &str = "bcm2711-rpi-4-b.dtb";
+/// The arguments for the hypervisor there.
+pub const ARGUMENTS: &str = "cmdline.txt";
 const OVERLAY: &str = "overlays/disable-bt.dtbo";
 
 /// Options of `image rpi4`.
@@ -30,39 +34,56 @@ pub(super) struct Rpi4 {
 
 impl Rpi4 {
     pub(super) fn make(&self) -> Result<()> {
-        // What may be missing is to be told before anything is built.
-        let mut files = self.firmware_files()?;
-        files.extend(self.content.files(setup::Scope::RaspberryPi)?);
-        let own = root().join(OWN_FILES);
-        files.push(File::new("config.txt", read(&own.join("config.txt"))?));
-        files.push(File::new("cmdline.txt", format!("{}\n", self.content.bootargs)));
-        files.extend(self.device_tree(&own)?);
-        self.content.write(files)
+        let Self { firmware, content } = self;
+        let files =
+            files(firmware.as_deref(), || content.files(setup::Scope::RaspberryPi), &content.bootargs);
+        content.write(files?)
     }
+}
 
-    fn firmware_files(&self) -> Result<Vec<File>> {
-        let (directory, licence) = match &self.firmware {
-            Some(directory) => (directory.clone(), directory.join(LICENCE)),
-            None => firmware::raspberry_pi()?,
-        };
-        let mut files = FIRMWARE
-            .iter()
-            .map(|name| Ok(File::new(name, read(&directory.join(name))?)))
-            .collect::<Result<Vec<File>>>()?;
-        // A boot partition of the user's may lack it: its terms are about passing the files on.
-        files.extend(fs::read(licence).ok().map(|text| File::new(LICENCE, text)));
-        Ok(files)
-    }
+/// A card with this hypervisor and bundle, arguments, and the usual firmware.
+pub fn sd_card(hypervisor: Vec<u8>, bundle: Vec<u8>, bootargs: &str) -> Result<Disk> {
+    Disk::new(files(None, || loaded(hypervisor, bundle), bootargs)?, Size::mib(1))
+}
 
-    /// The device tree, and the overlay that fits it: labels of Linux' own trees are not those of the firmware's.
-    fn device_tree(&self, own: &Path) -> Result<[File; 2]> {
-        let theirs = self.firmware.as_ref().filter(|directory| directory.join(TREE).is_file());
-        let (tree, overlay) = match theirs {
-            Some(directory) => (read(&directory.join(TREE))?, read(&directory.join(OVERLAY))?),
-            None => (read(&raspberry_pi::device_tree()?)?, compile(&own.join("disable-bt.dts"))?),
-        };
-        Ok([File::new(TREE, tree), File::new(OVERLAY, overlay)])
-    }
+/// The files of a card, with the firmware of this directory or the usual one. What may be missing of it is told before
+/// `loaded` makes anything.
+fn files(
+    directory: Option<&Path>,
+    loaded: impl FnOnce() -> Result<Vec<File>>,
+    bootargs: &str,
+) -> Result<Vec<File>> {
+    let mut files = firmware_files(directory)?;
+    files.extend(loaded()?);
+    let own = root().join(OWN_FILES);
+    files.push(File::new("config.txt", read(&own.join("config.txt"))?));
+    files.push(File::new(ARGUMENTS, format!("{bootargs}\n")));
+    files.extend(device_tree(directory, &own)?);
+    Ok(files)
+}
+
+fn firmware_files(directory: Option<&Path>) -> Result<Vec<File>> {
+    let (directory, licence) = match directory {
+        Some(directory) => (directory.to_owned(), directory.join(LICENCE)),
+        None => firmware::raspberry_pi()?,
+    };
+    let mut files = FIRMWARE
+        .iter()
+        .map(|name| Ok(File::new(name, read(&directory.join(name))?)))
+        .collect::<Result<Vec<File>>>()?;
+    // A boot partition of the user's may lack it: its terms are about passing the files on.
+    files.extend(fs::read(licence).ok().map(|text| File::new(LICENCE, text)));
+    Ok(files)
+}
+
+/// The device tree, and the overlay that fits it: labels of Linux' own trees are not those of the firmware's.
+fn device_tree(firmware: Option<&Path>, own: &Path) -> Result<[File; 2]> {
+    let theirs = firmware.filter(|directory| directory.join(TREE).is_file());
+    let (tree, overlay) = match theirs {
+        Some(directory) => (read(&directory.join(TREE))?, read(&directory.join(OVERLAY))?),
+        None => (read(&raspberry_pi::device_tree()?)?, compile(&own.join("disable-bt.dts"))?),
+    };
+    Ok([File::new(TREE, tree), File::new(OVERLAY, overlay)])
 }
 
 fn compile(overlay: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! The tests that have a board to themselves: those of a directory, compiled to one kind of code.
 
 use super::prompt;
+use crate::qemu::Machine;
 use serde::Deserialize;
 use std::fmt;
 
@@ -41,16 +42,6 @@ pub(super) enum Emit {
 }
 
 impl Emit {
-    pub(super) const ALL: [Self; 2] = [Self::Bytecode, Self::Native];
-
-    /// What all tests are called for `cargo xtask test FILTER`.
-    pub(super) fn suite(self) -> &'static str {
-        match self {
-            Self::Bytecode => "micropython",
-            Self::Native => "micropython-native",
-        }
-    }
-
     /// What it is called in a manifest.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -59,36 +50,56 @@ impl Emit {
         }
     }
 
-    /// The board's manifest.
+    /// The VM's manifest.
     pub(super) fn manifest(self) -> String {
         format!("{BOARD}emit = \"{}\"\n", self.name())
     }
+}
 
-    /// The name of the board's manifest.
-    pub(super) fn file(self) -> String {
-        format!("{}.toml", self.suite())
+/// All tests in one way.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// What they are called for `cargo xtask test FILTER`.
+    pub(super) name: &'static str,
+    pub(super) machine: Machine,
+    pub(super) emit: Emit,
+    /// Only if it is asked for.
+    is_long: bool,
+}
+
+/// All of these.
+pub(super) const RUNS: [Run; 3] = [
+    Run { name: "micropython", machine: Machine::Virt, emit: Emit::Bytecode, is_long: false },
+    Run { name: "micropython-native", machine: Machine::Virt, emit: Emit::Native, is_long: false },
+    Run { name: "micropython-raspi4b", machine: Machine::Raspi4b, emit: Emit::Bytecode, is_long: true },
+];
+
+impl Run {
+    /// The name of the VM's manifest.
+    pub(super) fn file(&self) -> String {
+        format!("{}.toml", self.name)
     }
 }
 
-/// The tests of a directory, compiled to this.
+/// The tests of a directory, in one way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
-    pub(super) emit: Emit,
+    pub(super) run: &'static Run,
     pub(super) directory: &'static str,
 }
 
 impl Group {
-    /// All of them whose names contain `filter`.
-    pub(super) fn meant(filter: Option<&str>) -> Vec<Self> {
-        let all =
-            Emit::ALL.into_iter().flat_map(|emit| DIRECTORIES.map(|directory| Self { emit, directory }));
+    /// All of them whose names contain `filter`, with the `long` runs or without.
+    pub(super) fn meant(filter: Option<&str>, long: bool) -> Vec<Self> {
+        let runs = RUNS.iter().filter(|run| long || !run.is_long);
+        let all = runs.flat_map(|run| DIRECTORIES.map(|directory| Self { run, directory }));
         all.filter(|group| filter.is_none_or(|filter| group.to_string().contains(filter))).collect()
     }
 }
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}::{}", self.emit.suite(), self.directory)
+        write!(f, "{}::{}", self.run.name, self.directory)
     }
 }
 
@@ -98,11 +109,13 @@ mod tests {
 
     #[test]
     fn a_filter_means_one_kind_of_code_or_both() {
-        let meant = |filter| Group::meant(Some(filter)).iter().map(Group::to_string).collect::<Vec<_>>();
+        let meant =
+            |filter| Group::meant(Some(filter), false).iter().map(Group::to_string).collect::<Vec<_>>();
         assert_eq!(meant("micropython::io"), ["micropython::io"]);
         assert_eq!(meant("::io"), ["micropython::io", "micropython-native::io"]);
         assert_eq!(meant("micropython-native::").len(), DIRECTORIES.len());
         assert!(meant("isolation").is_empty());
-        assert_eq!(Group::meant(None).len(), 2 * DIRECTORIES.len());
+        assert_eq!(Group::meant(None, false).len(), 2 * DIRECTORIES.len());
+        assert_eq!(Group::meant(Some("raspi4b"), true).len(), DIRECTORIES.len());
     }
 }

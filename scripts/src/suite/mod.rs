@@ -1,7 +1,8 @@
 //! MicroPython's own test suite, run by upstream's own program on a VM that it takes for a board.
 //!
-//! Each directory of tests has a VM to itself, and another one that compiles everything to native code. What is not run stands in `tests/micropython-skips.toml` with its reason, and nowhere else:
-//! a test that skips itself without being listed there is a failure.
+//! Each directory of tests has a VM to itself, another one that compiles everything to native code, and one on a Raspberry
+//! Pi 4. What is not run stands in `tests/micropython-skips.toml` with its reason, and nowhere else: a test that skips
+//! itself without being listed there is a failure.
 
 mod group;
 mod outcome;
@@ -13,7 +14,7 @@ use crate::paths::target_dir;
 use crate::source_tree::MICROPYTHON;
 use crate::{progress, python};
 use anyhow::{Context, Result};
-use group::{BENCHMARKS, DIRECTORIES, Emit, Group};
+use group::{BENCHMARKS, DIRECTORIES, Group, RUNS, Run};
 use outcome::{Outcome, difference};
 use skips::Skips;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,9 +76,9 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Runs the groups whose names contain `filter`; says how each went.
-pub fn run(filter: Option<&str>) -> Result<Counts> {
-    let groups = Group::meant(filter);
+/// Runs the groups whose names contain `filter`, those that take `long` or not; says how each went.
+pub fn run(filter: Option<&str>, long: bool) -> Result<Counts> {
+    let groups = Group::meant(filter, long);
     if groups.is_empty() {
         return Ok(Counts::default());
     }
@@ -85,7 +86,7 @@ pub fn run(filter: Option<&str>) -> Result<Counts> {
     let mut sums: BTreeMap<&str, Counts> = BTreeMap::new();
     Suite::prepare()?.run(&groups, |report| {
         print!("{}", report.text);
-        *sums.entry(report.group.emit.suite()).or_default() += report.counts;
+        *sums.entry(report.group.run.name).or_default() += report.counts;
     });
     let seconds = start.elapsed().as_secs_f32();
     let all: Vec<String> = sums.iter().map(|(suite, counts)| format!("{suite}: {counts}")).collect();
@@ -116,8 +117,8 @@ impl Suite {
         let mut copy = Command::new("cp");
         copy.arg("-r").args([source.join("tests"), source.join("tools")]).arg(directory.path());
         progress::run("copying MicroPython's tests", &mut copy)?;
-        for emit in Emit::ALL {
-            fs::write(directory.path().join(emit.file()), emit.manifest())?;
+        for run in &RUNS {
+            fs::write(directory.path().join(run.file()), run.emit.manifest())?;
         }
         let suite = Self { directory, skips: Skips::read()? };
         let all: Vec<Vec<String>> =
@@ -161,7 +162,7 @@ impl Suite {
         let start = Instant::now();
         let all: BTreeSet<String> = names(&self.tests(), group.directory)?.into_iter().collect();
         let (skipped, wanted): (BTreeSet<String>, _) =
-            all.into_iter().partition(|test| self.skips.contain(test, group.emit));
+            all.into_iter().partition(|test| self.skips.contain(test, group.run.emit));
         let outcome = self.attempt(group, &wanted)?;
         let count = |tests: usize| u64::try_from(tests).unwrap_or(u64::MAX);
         let counts = Counts {
@@ -191,9 +192,9 @@ impl Suite {
     /// Runs tests of a group on a fresh board.
     fn run_on_board(&self, group: Group, wanted: &BTreeSet<String>) -> Result<Outcome> {
         if group.directory == prompt::DIRECTORY {
-            return prompt::run(&self.tests(), group.emit, wanted);
+            return prompt::run(&self.tests(), group.run, wanted);
         }
-        let board = self.board(group.emit)?;
+        let board = self.board(group.run)?;
         if WITH_FILES.contains(&group.directory) {
             self.copy_files(group.directory, &board)?;
         }
@@ -230,9 +231,10 @@ impl Suite {
         Ok(command)
     }
 
-    fn board(&self, emit: Emit) -> Result<Device> {
+    fn board(&self, run: &Run) -> Result<Device> {
         let mut command = Command::new(env::current_exe()?);
-        command.args(["run", "--serial", "pty"]).arg(self.directory.path().join(emit.file()));
+        command.args(["run", "--serial", "pty", "--machine", run.machine.name()]);
+        command.arg(self.directory.path().join(run.file()));
         Device::start(command)
     }
 

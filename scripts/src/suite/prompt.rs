@@ -1,7 +1,7 @@
 //! Upstream's tests of the prompt: what somebody types, and what the screen should show. Upstream's own program runs them
 //! on a desktop only.
 
-use super::{group::Emit, outcome::Outcome};
+use super::{group::Run, outcome::Outcome};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::env;
@@ -20,12 +20,12 @@ const GREETING: usize = 2;
 const LIMIT: &str = "120";
 
 /// Runs tests, each at the prompt of a VM of its own.
-pub(super) fn run(tests: &Path, emit: Emit, wanted: &BTreeSet<String>) -> Result<Outcome> {
+pub(super) fn run(tests: &Path, run: &Run, wanted: &BTreeSet<String>) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for test in wanted {
         let typed = fs::read_to_string(tests.join(test)).with_context(|| format!("cannot read {test}"))?;
         let expected = fs::read_to_string(tests.join(format!("{test}.exp")))?;
-        let screen = screen(&typed, emit)?;
+        let screen = screen(&typed, run)?;
         if is_expected(&expected, &screen) {
             outcome.passed.insert(test.clone());
         } else {
@@ -37,13 +37,14 @@ pub(super) fn run(tests: &Path, emit: Emit, wanted: &BTreeSet<String>) -> Result
 }
 
 /// What the screen shows of a VM at whose prompt this is typed.
-fn screen(typed: &str, emit: Emit) -> Result<String> {
+fn screen(typed: &str, run: &Run) -> Result<String> {
     let mut input = tempfile::tempfile()?;
     writeln!(input, "{typed}{END}")?;
     input.rewind()?;
     let mut command = Command::new(env::current_exe()?);
     let output = command
-        .args(["run", "--loglevel", "error", "--timeout", LIMIT, "--emit", emit.name()])
+        .args(["run", "--loglevel", "error", "--timeout", LIMIT])
+        .args(["--machine", run.machine.name(), "--emit", run.emit.name()])
         .stdin(input)
         .output()?;
     let shown = String::from_utf8_lossy(&output.stdout).replace('\r', "");

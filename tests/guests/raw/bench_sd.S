@@ -91,27 +91,12 @@ _start:
     mrs x11, cntpct_el0
     sub x3, x11, x10
 
-    // The digits in front of the count, the last one first.
     adr x1, count
-    mov x5, #10
-4:  udiv x6, x3, x5
-    msub x7, x6, x5, x3
-    add w7, w7, #'0'
-    strb w7, [x1, #-1]!
-    mov x3, x6
-    cbnz x3, 4b
-
-    ldr x0, =UART
+    bl write_decimal
     adr x1, line
-5:  ldrb w3, [x1], #1
-    cbz w3, off
-6:  ldr w4, [x0, #0x18]
-    tbnz w4, #5, 6b             // transmit FIFO full
-    strb w3, [x0]
-    b 5b
+    bl print
 
     // By the watchdog, with the partition at which the boot program halts.
-off:
     ldr x0, =POWER_MANAGER
     ldr w1, =0x5a000555
     str w1, [x0, #0x20]
@@ -129,10 +114,12 @@ command:
     str w4, [x0, #STATUS]
     str w2, [x0, #ARGUMENT]
     str w1, [x0, #COMMAND]
-7:  ldr w4, [x0, #STATUS]
-    tbz w4, #0, 7b
+1:  ldr w4, [x0, #STATUS]
+    tbz w4, #0, 1b
     ldr w1, [x0, #RESPONSE]
     ret
+
+#include "print.inc"
 
 line:
     .ascii "figure sd_bare "

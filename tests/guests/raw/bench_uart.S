@@ -20,25 +20,14 @@ _start:
     mrs x4, cntvct_el0
     sub x3, x4, x3
 
-    // The digits in front of the count, the last one first.
     adr x1, count
-    mov x5, #10
-2:  udiv x6, x3, x5
-    msub x7, x6, x5, x3
-    add w7, w7, #'0'
-    strb w7, [x1, #-1]!
-    mov x3, x6
-    cbnz x3, 2b
-
+    bl write_decimal
     adr x1, line
-3:  ldrb w3, [x1], #1
-    cbz w3, 5f
-4:  ldr w4, [x0, #UART_FR]
-    tbnz w4, #5, 4b             // transmit FIFO full
-    strb w3, [x0]
-    b 3b
-5:  ldr x0, =SYSTEM_OFF
+    bl print
+    ldr x0, =SYSTEM_OFF
     hvc #0
+
+#include "print.inc"
 
 line:
     .ascii "figure uart_read "

@@ -2,7 +2,6 @@
 // by PSCI, and turns the machine off.
 
     .equ UART, 0x09000000
-    .equ UART_FR, 0x18
     .equ CPU_ON, 0xc4000003
     .equ CPU_OFF, 0x84000002
     .equ SYSTEM_OFF, 0x84000008
@@ -50,16 +49,7 @@ wrong:
     ldr x0, =SYSTEM_OFF
     hvc #0
 
-// Prints the string at X1.
-print:
-    ldr x2, =UART
-1:  ldrb w3, [x1], #1
-    cbz w3, 3f
-2:  ldr w4, [x2, #UART_FR]
-    tbnz w4, #5, 2b             // transmit FIFO full
-    strb w3, [x2]
-    b 1b
-3:  ret
+#include "print.inc"
 
 tree:
     .asciz "device tree\n"

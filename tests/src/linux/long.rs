@@ -51,7 +51,7 @@ fn messages(release: Release, machine: Machine) -> Result<()> {
     let bundle = linux.beside_busy(8).bundle()?;
     let mut dialogue = Dialogue::start_bundle(&counting(machine, 4), &bundle, "")?.patient(PATIENCE);
     let count = dialogue.shows("[linux] messages: ")?.line("[linux] messages: ")?;
-    let console = dialogue.seen();
+    let console = dialogue.output();
     let own: Vec<&str> = console
         .lines()
         .filter_map(|line| line.strip_prefix("[linux] "))

@@ -39,6 +39,14 @@ pub fn identification() -> u64 {
     read_register!("midr_el1")
 }
 
+/// Lets others go ahead for a moment, where cores or an emulator's threads share something.
+#[inline]
+pub fn relax() {
+    // Not `core::hint::spin_loop`, an `ISB`: an emulator that runs one core at a time goes on to the next at a `YIELD`.
+    // SAFETY: a hint.
+    unsafe { core::arch::asm!("yield", options(nomem, nostack, preserves_flags)) };
+}
+
 /// Numbers this core and installs the exception vectors.
 pub fn adopt(index: usize) {
     unsafe extern "C" {

@@ -38,6 +38,11 @@ pub mod cpu {
         0
     }
 
+    /// Lets others go ahead for a moment.
+    pub fn relax() {
+        core::hint::spin_loop();
+    }
+
     /// None: the tests do without chance.
     #[must_use]
     pub fn random() -> Option<u64> {
@@ -50,13 +55,50 @@ pub mod timer {
     /// Ticks since the machine was switched on.
     #[must_use]
     pub fn now() -> u64 {
-        1
+        super::clock::look()
     }
 
     /// Ticks a second.
     #[must_use]
     pub fn frequency() -> u64 {
         1_000_000_000
+    }
+}
+
+/// A clock that stands still.
+#[cfg(not(test))]
+mod clock {
+    pub(super) fn look() -> u64 {
+        1
+    }
+}
+
+/// A clock that stands still, unless a test has it run.
+#[cfg(test)]
+pub(crate) mod clock {
+    use alloc::boxed::Box;
+    use core::cell::{Cell, RefCell};
+
+    type World = Box<dyn FnMut(u64)>;
+
+    std::thread_local! {
+        static TIME: Cell<u64> = const { Cell::new(1) };
+        static WORLD: RefCell<Option<(u64, World)>> = const { RefCell::new(None) };
+    }
+
+    /// From now on each look at the clock comes `step` ticks after the one before, and `world` goes on until then.
+    pub(crate) fn run(step: u64, world: impl FnMut(u64) + 'static) {
+        WORLD.set(Some((step, Box::new(world))));
+    }
+
+    pub(super) fn look() -> u64 {
+        WORLD.with_borrow_mut(|world| {
+            if let Some((step, go_on)) = world {
+                TIME.set(TIME.get() + *step);
+                go_on(TIME.get());
+            }
+        });
+        TIME.get()
     }
 }
 

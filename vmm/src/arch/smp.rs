@@ -8,9 +8,11 @@ use super::{
     entry::{GuardedStack, STACK_SIZE},
     mmu::{self, El2Registers},
     registers::dsb_sy,
-    timer,
 };
-use crate::platform::{Core, MAX_CORES, Psci, Start};
+use crate::{
+    deadline::Deadline,
+    platform::{Core, MAX_CORES, Psci, Start},
+};
 use core::{
     arch::{asm, global_asm},
     mem::offset_of,
@@ -197,13 +199,8 @@ fn release_from_spin(release: u64, entry: u64) -> bool {
 
 /// Waits for a core. One that comes later sleeps.
 fn comes_up(slot: usize) -> bool {
-    let deadline = timer::now() + timer::frequency() * PATIENCE_MS / 1000;
-    while STATES[slot].load(Ordering::Acquire) == ASKED && timer::now() < deadline {
-        // Not `spin_loop`, an `ISB`: an emulator that runs one core at a time goes on to the next at a `YIELD`.
-        // SAFETY: a hint.
-        unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
-    }
-    !settle(slot, LEFT_OUT)
+    let has_come = || STATES[slot].load(Ordering::Acquire) != ASKED;
+    Deadline::after_ms(PATIENCE_MS).wait(has_come) || !settle(slot, LEFT_OUT)
 }
 
 /// Cleans the records to the point of coherency, where a core without caches reads them.

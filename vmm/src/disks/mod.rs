@@ -71,24 +71,6 @@ impl fmt::Display for Error {
     }
 }
 
-/// A time that a wait must not go beyond.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(u64);
-
-impl Deadline {
-    /// So many milliseconds from now on.
-    #[must_use]
-    pub fn after_ms(milliseconds: u64) -> Self {
-        Self(timer::now().saturating_add(timer::frequency() / 1000 * milliseconds))
-    }
-
-    /// Whether it is over.
-    #[must_use]
-    pub fn has_passed(self) -> bool {
-        timer::now() > self.0
-    }
-}
-
 /// A block device of the board.
 pub struct Device {
     name: DeviceName,

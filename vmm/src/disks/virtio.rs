@@ -2,8 +2,9 @@
 //!
 //! The queue and the transport are those of the crate `virtio-drivers`. Its own block driver waits for ever.
 
-use super::{BlockDevice, Deadline, Error};
+use super::{BlockDevice, Error};
 use crate::{
+    deadline::Deadline,
     platform::VirtioSlot,
     virtio_bus::{self, Memory},
 };
@@ -90,13 +91,9 @@ impl VirtioDisk {
         if self.queue.should_notify() {
             self.transport.notify(QUEUE);
         }
-        let deadline = Deadline::after_ms(PATIENCE_MS);
-        while !self.queue.can_pop() {
-            if deadline.has_passed() {
-                self.transport.set_status(DeviceStatus::empty());
-                return Err(Error::Gone);
-            }
-            core::hint::spin_loop();
+        if !Deadline::after_ms(PATIENCE_MS).wait(|| self.queue.can_pop()) {
+            self.transport.set_status(DeviceStatus::empty());
+            return Err(Error::Gone);
         }
         // SAFETY: the buffers that were added with this token.
         let used = unsafe { self.queue.pop_used(token, inputs, outputs) };

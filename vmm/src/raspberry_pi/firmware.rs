@@ -1,8 +1,8 @@
 //! The firmware's property interface: a buffer of words, whose address goes to the VideoCore through a mailbox, and in
 //! which it answers (Raspberry Pi firmware wiki, "Mailbox property interface").
 
-use super::{NoDevice, Registers, wait_for};
-use crate::arch::cache;
+use super::NoDevice;
+use crate::{arch::cache, deadline::Deadline, mmio::Registers};
 use core::ops::Range;
 use spin::Mutex;
 use tock_registers::{
@@ -42,8 +42,8 @@ const WORDS: u32 = 8;
 /// The second word, before and after.
 const REQUEST: u32 = 0;
 const SUCCESS: u32 = 1 << 31;
-/// How long an answer may take, in microseconds.
-const PATIENCE: u64 = 10_000;
+/// How long an answer may take.
+const PATIENCE_MS: u64 = 10;
 
 /// A question with one tag, whose value has two words.
 #[repr(C, align(64))]
@@ -79,11 +79,12 @@ pub(super) fn property(tag: u32, of: u32) -> Result<u32, NoDevice> {
 impl Mailboxes {
     /// Sends a message and waits until it comes back.
     fn exchange(&self, message: u32) -> bool {
-        if !wait_for(PATIENCE, || self.write_status.get() & FULL == 0) {
+        if !Deadline::after_ms(PATIENCE_MS).wait(|| self.write_status.get() & FULL == 0) {
             return false;
         }
         self.write.set(message);
-        wait_for(PATIENCE, || self.read_status.get() & EMPTY == 0 && self.read.get() == message)
+        Deadline::after_ms(PATIENCE_MS)
+            .wait(|| self.read_status.get() & EMPTY == 0 && self.read.get() == message)
     }
 }
 

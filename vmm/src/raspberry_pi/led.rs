@@ -1,7 +1,7 @@
 //! The activity LED, at a pin of the GPIO controller (BCM2711 ARM Peripherals, 5.2).
 
-use super::{NoDevice, Registers};
-use crate::platform::Led;
+use super::NoDevice;
+use crate::{mmio::Registers, platform::Led};
 use spin::Mutex;
 use tock_registers::{
     interfaces::{Readable, Writeable},
@@ -62,7 +62,7 @@ pub fn light(on: bool) -> Result<(), NoDevice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raspberry_pi::tests::Memory;
+    use crate::mmio::tests::Memory;
 
     #[test]
     fn a_pin_is_made_an_output_and_driven() {

@@ -1,7 +1,7 @@
 //! The RNG200: a generator of random numbers by noise, which has no public manual. Linux' `iproc-rng200.c` drives it
 //! likewise.
 
-use super::{Registers, wait_for};
+use crate::{deadline::Deadline, mmio::Registers};
 use core::ops::Range;
 use tock_registers::{
     interfaces::{Readable, Writeable},
@@ -36,9 +36,8 @@ const FAILED: u32 = 1 << 5 | 1 << 31;
 const COUNT_MASK: u32 = 0xff;
 /// Words to start from: as many as the key of the hypervisor's own generator has.
 const WORDS: usize = 8;
-/// How long each may take, in microseconds. It is some 30 at the usual rate of a million bits a second, after a pause at
-/// the start.
-const PATIENCE: u64 = 20_000;
+/// How long each may take. It is some 30 us at the usual rate of a million bits a second, after a pause at the start.
+const PATIENCE_MS: u64 = 20;
 
 /// As many random bytes as secrets need, if the generator works.
 ///
@@ -52,7 +51,7 @@ pub(super) unsafe fn collect(range: &Range<u64>) -> Option<[u8; WORDS * 4]> {
     }
     let mut seed = [0; WORDS * 4];
     for word in seed.chunks_exact_mut(4) {
-        if !wait_for(PATIENCE, || rng.count.get() & COUNT_MASK != 0) {
+        if !Deadline::after_ms(PATIENCE_MS).wait(|| rng.count.get() & COUNT_MASK != 0) {
             return None;
         }
         word.copy_from_slice(&rng.data.get().to_ne_bytes());
@@ -63,7 +62,7 @@ pub(super) unsafe fn collect(range: &Range<u64>) -> Option<[u8; WORDS * 4]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raspberry_pi::tests::Memory;
+    use crate::mmio::tests::Memory;
 
     fn collected(changes: [(usize, u32); 3]) -> Option<[u8; 32]> {
         let memory = Memory::<10>::new(changes);

@@ -5,13 +5,11 @@
 
 mod card;
 mod host;
-#[cfg(target_os = "none")]
 mod sdhci;
 #[cfg(test)]
 mod tests;
 
 pub use host::{Command, Host, HostError, Response};
-#[cfg(target_os = "none")]
 pub use sdhci::Sdhci;
 
 use super::{BlockDevice, Error};

@@ -5,7 +5,7 @@
 //! only. At 25 MHz the card is the slower one. All registers are accessed by words, which every such controller allows.
 
 use super::{CardError, Command, Host, HostError, Response};
-use crate::disks::Deadline;
+use crate::{deadline::Deadline, mmio::Registers};
 use core::ops::Range;
 use tinyvmm_abi::disks::SECTOR_SIZE;
 use tock_registers::{
@@ -16,7 +16,7 @@ use tock_registers::{
 
 register_structs! {
     /// Registers of a slot (2.1.1), those of 16 and 8 bits together in words.
-    Registers {
+    Slot {
         (0x00 => _system_address),
         /// Block size, block count.
         (0x04 => blocks: ReadWrite<u32>),
@@ -75,22 +75,24 @@ const DATA_TIMEOUT: u32 = 1 << 20;
 const ERRORS: u32 = 0x1ff << 16;
 const EVENTS: u32 = COMMAND_COMPLETE | TRANSFER_COMPLETE | WRITE_READY | READ_READY | ERRORS;
 
-/// Longest time for a command with all its data. A card may take 100 ms before it sends, and be busy for 500 ms after it
-/// has received (Physical Layer 4.6.2).
-const PATIENCE_MS: u64 = 1000;
+/// Longest time for a command and its answer: 64 clocks later it has begun (Physical Layer 4.12.4), and at the slowest clock
+/// both take half a millisecond.
+const ANSWER_MS: u64 = 10;
+/// Longest time that a card may take before it sends data (4.6.2.1), and be busy (4.6.2.2).
+const ACCESS_MS: u64 = 100;
+const BUSY_MS: u64 = 500;
+/// Longest time for all data of a command. Cards that are busy for longer than they may be are known.
+const TRANSFER_MS: u64 = 1000;
 /// Longest time for the controller itself, and for its supply.
 const SETTLE_MS: u64 = 100;
 const POWER_UP_MS: u64 = 10;
 
 /// A controller.
 pub struct Sdhci {
-    registers: &'static Registers,
+    registers: Registers<Slot>,
     /// Frequency that the card's clock is made of, in hertz.
     base_clock: u32,
 }
-
-// SAFETY: only this value accesses the registers, from whichever core has it.
-unsafe impl Send for Sdhci {}
 
 impl Sdhci {
     /// Takes over the controller, and switches the card's power on.
@@ -98,46 +100,49 @@ impl Sdhci {
     /// # Safety
     /// The registers are mapped as device memory, and nothing else uses them.
     pub unsafe fn open(registers: &Range<u64>) -> Result<Self, CardError> {
-        let address = usize::try_from(registers.start).map_err(|_| CardError::Broken)?;
         // SAFETY: the caller's promise.
-        let registers: &Registers = unsafe { &*core::ptr::with_exposed_provenance(address) };
-        let mut host = Self { registers, base_clock: base_clock(registers.capabilities.get()) };
+        let registers: Registers<Slot> = unsafe { Registers::at(registers) };
+        let base_clock = base_clock(registers.capabilities.get());
+        let mut host = Self { registers, base_clock };
         host.reset(RESET_ALL)?;
-        registers.control.set(POWER_3_3V);
+        host.registers.control.set(POWER_3_3V);
         host.pause_ms(POWER_UP_MS);
-        registers.signal_enable.set(0);
-        registers.status_enable.set(EVENTS);
+        host.registers.signal_enable.set(0);
+        host.registers.status_enable.set(EVENTS);
         Ok(host)
     }
 
     fn reset(&self, what: u32) -> Result<(), HostError> {
         self.registers.clock.set(self.registers.clock.get() | what);
         let deadline = Deadline::after_ms(SETTLE_MS);
-        wait(deadline, || self.registers.clock.get() & what == 0)
+        poll(deadline, || self.registers.clock.get() & what == 0)
     }
 
     /// Sends a command, and waits for the answer (3.7.1).
-    fn send(&self, command: Command, transfer: u32, deadline: Deadline) -> Result<(), HostError> {
-        let registers = self.registers;
-        // Whoever ends a transfer finds the data lines in use.
+    fn send(&self, command: Command, transfer: u32) -> Result<(), HostError> {
         let is_abort = command.index == STOP_INDEX;
-        let inhibit = if is_abort { COMMAND_INHIBIT } else { COMMAND_INHIBIT | DATA_INHIBIT };
-        wait(deadline, || registers.state.get() & inhibit == 0)?;
+        let is_busy = command.response == Response::Busy;
+        self.wait_for_lines(transfer != 0 || is_busy && !is_abort)?;
+        let registers = &self.registers;
         registers.status.set(u32::MAX);
         registers.argument.set(command.argument);
         let kind = response_bits(command.response) | if is_abort { ABORT } else { 0 };
         registers.command.set(u32::from(command.index) << 24 | kind | transfer);
-        self.wait_for(COMMAND_COMPLETE, deadline)?;
-        match command.response {
-            Response::Busy => self.wait_for(TRANSFER_COMPLETE, deadline),
-            _ => Ok(()),
-        }
+        self.wait_for(COMMAND_COMPLETE, Deadline::after_ms(ANSWER_MS))?;
+        if is_busy { self.wait_for(TRANSFER_COMPLETE, Deadline::after_ms(BUSY_MS)) } else { Ok(()) }
+    }
+
+    /// Waits until a command can be sent (3.7.1.1): one that needs the data lines may find a card still busy on them.
+    fn wait_for_lines(&self, with_data: bool) -> Result<(), HostError> {
+        let (inhibit, limit) =
+            if with_data { (COMMAND_INHIBIT | DATA_INHIBIT, BUSY_MS) } else { (COMMAND_INHIBIT, ANSWER_MS) };
+        poll(Deadline::after_ms(limit), || self.registers.state.get() & inhibit == 0)
     }
 
     /// Waits until something happens, and clears it.
     fn wait_for(&self, event: u32, deadline: Deadline) -> Result<(), HostError> {
         let mut status = 0;
-        wait(deadline, || {
+        poll(deadline, || {
             status = self.registers.status.get();
             status & (event | ANY_ERROR) != 0
         })?;
@@ -167,11 +172,11 @@ impl Sdhci {
         sectors: usize,
         mut each: impl FnMut(usize, Deadline) -> Result<(), HostError>,
     ) -> Result<u32, HostError> {
-        let deadline = Deadline::after_ms(PATIENCE_MS);
+        let deadline = Deadline::after_ms(TRANSFER_MS);
         let count = u32::try_from(sectors).map_err(|_| HostError::Failed)?;
         let mode = if count > 1 { COUNT_ENABLE | AUTO_STOP | MANY } else { 0 };
         self.registers.blocks.set(count << 16 | BLOCK_SIZE);
-        self.send(command, WITH_DATA | direction | mode, deadline)?;
+        self.send(command, WITH_DATA | direction | mode)?;
         let answer = self.registers.response[0].get();
         (0..sectors).try_for_each(|sector| each(sector, deadline))?;
         self.wait_for(TRANSFER_COMPLETE, deadline)?;
@@ -186,7 +191,7 @@ const _: () = assert!(BLOCK_SIZE as u64 == SECTOR_SIZE && WORDS as u64 * 4 == SE
 
 impl Host for Sdhci {
     fn command(&mut self, command: Command) -> Result<[u32; 4], HostError> {
-        let result = self.send(command, 0, Deadline::after_ms(PATIENCE_MS));
+        let result = self.send(command, 0);
         self.recover(result)?;
         Ok([0, 1, 2, 3].map(|index: usize| self.registers.response[index].get()))
     }
@@ -198,7 +203,7 @@ impl Host for Sdhci {
         };
         let (sectors, _) = words.as_chunks_mut::<WORDS>();
         let result = self.transfer(command, TO_HOST, sectors.len(), |index, deadline| {
-            self.wait_for(READ_READY, deadline)?;
+            self.wait_for(READ_READY, deadline.min(Deadline::after_ms(ACCESS_MS)))?;
             sectors[index].iter_mut().for_each(|word| *word = self.registers.data.get().to_le());
             Ok(())
         });
@@ -223,7 +228,7 @@ impl Host for Sdhci {
         let setting = LONGEST_TIMEOUT | divider_bits(self.base_clock, hertz) | INTERNAL_CLOCK;
         clock.set(LONGEST_TIMEOUT);
         clock.set(setting);
-        wait(Deadline::after_ms(SETTLE_MS), || clock.get() & INTERNAL_STABLE != 0)?;
+        poll(Deadline::after_ms(SETTLE_MS), || clock.get() & INTERNAL_STABLE != 0)?;
         clock.set(setting | CARD_CLOCK);
         // A card wants 74 clocks before its first command (Physical Layer 6.4.1): a millisecond has more.
         self.pause_ms(1);
@@ -236,19 +241,13 @@ impl Host for Sdhci {
 
     fn pause_ms(&mut self, milliseconds: u64) {
         // The time is over, which is what it is waited for.
-        let _ = wait(Deadline::after_ms(milliseconds), || false);
+        let _ = Deadline::after_ms(milliseconds).wait(|| false);
     }
 }
 
 /// Polls until something is so.
-fn wait(deadline: Deadline, mut is_so: impl FnMut() -> bool) -> Result<(), HostError> {
-    while !is_so() {
-        if deadline.has_passed() {
-            return Err(HostError::Silent);
-        }
-        core::hint::spin_loop();
-    }
-    Ok(())
+fn poll(deadline: Deadline, is_so: impl FnMut() -> bool) -> Result<(), HostError> {
+    if deadline.wait(is_so) { Ok(()) } else { Err(HostError::Silent) }
 }
 
 /// Response type, and what is checked (2.2.6, 3.7.1.1).
@@ -277,3 +276,6 @@ fn divider_bits(base: u32, hertz: u32) -> u32 {
     let divider = if base <= hertz { 0 } else { base.div_ceil(2 * hertz).min(0x3ff) };
     (divider & 0xff) << 8 | divider >> 8 << 6
 }
+
+#[cfg(test)]
+mod tests;
