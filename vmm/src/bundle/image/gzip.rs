@@ -129,11 +129,12 @@ fn after_header(bytes: &[u8]) -> Result<&[u8], GzipError> {
     rest.get(checksum..).ok_or(GzipError::Truncated)
 }
 
-/// So many of something, on the heap if that has room.
-fn several<T: Default + Clone>(count: usize) -> Result<Vec<T>, GzipError> {
+/// So many of something, on the heap if that has room: made in place, for a decompressor is a third of a stack.
+#[inline(never)]
+fn several<T: Default>(count: usize) -> Result<Vec<T>, GzipError> {
     let mut several = Vec::new();
     several.try_reserve_exact(count).map_err(|_| GzipError::Memory)?;
-    several.resize(count, T::default());
+    several.resize_with(count, T::default);
     Ok(several)
 }
 
