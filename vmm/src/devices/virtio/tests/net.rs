@@ -1,8 +1,8 @@
 //! The network card: what is a frame, and who has room for one.
 
 use super::*;
+use crate::devices::virtio::net::{self, Buffer, receive, transmit};
 use crate::network::{FRAME_MAX, Mac};
-use net::{Buffer, receive, transmit};
 
 /// What stands in front of a frame, and its length.
 const HEADER: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
