@@ -5,7 +5,7 @@ use crate::network::Mac;
 use core::fmt;
 
 /// The heads of the columns.
-pub const HEAD: &str = "  # name       address             sent received refused  lost";
+pub const HEAD: &str = "  # name       address            sent received refused  lost";
 
 /// The network card of a VM, with the frames that it has seen.
 #[derive(Debug, Clone, Copy)]

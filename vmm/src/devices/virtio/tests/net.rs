@@ -1,7 +1,7 @@
 //! The network card: what is a frame, and who has room for one.
 
 use super::*;
-use crate::devices::virtio::net::{self, Buffer, receive, transmit};
+use crate::devices::virtio::net::{Buffer, identity, receive, transmit};
 use crate::network::{FRAME_MAX, Mac};
 
 /// What stands in front of a frame, and its length.
@@ -25,7 +25,7 @@ fn sent(driver: &mut Driver, first: u32, second: u32) -> Result<Option<Vec<u8>>,
 
 #[test]
 fn the_driver_sees_its_address_and_that_the_link_is_up() {
-    let slot = Slot::new(net::identity(Mac::from_bytes([2, 1, 3, 4, 5, 6])));
+    let slot = Slot::new(identity(Mac::from_bytes([2, 1, 3, 4, 5, 6])));
     let read = |offset, width| slot.read(offset, width);
     assert_eq!(read(register::DEVICE_ID, Width::Word), 1);
     let config: Vec<u64> = (0..8).map(|at| read(register::CONFIG + at, Width::Byte)).collect();
