@@ -125,7 +125,7 @@ impl Uplink {
         ring.reclaim();
         let length = self.header + frame.len();
         let Some(mut buffer) = ring.free.pop() else { return false };
-        buffer.end = buffer.start + length.min(BUFFER_SIZE);
+        buffer.end = buffer.start + length;
         let (header, room) = ring.block.as_mut_slice()[buffer.clone()].split_at_mut(self.header);
         header.fill(0);
         room.copy_from_slice(frame);
@@ -139,20 +139,20 @@ impl Uplink {
     /// Passes on some of the frames that have come in, after an interrupt.
     pub fn receive(&self, mut take: impl FnMut(&[u8])) {
         let mut ring = self.received.lock();
-        let mut is_acknowledged = false;
-        for _ in 0..BATCH {
-            match ring.pop(Direction::In) {
-                Some(buffer) => {
-                    let used = &ring.block.as_mut_slice()[buffer.clone()];
-                    used.get(self.header..).into_iter().for_each(&mut take);
-                    let _ = ring.lend(Direction::In, buffer.start..buffer.start + BUFFER_SIZE);
-                }
-                None if is_acknowledged => break,
-                // What comes in from here on interrupts again; what has come just before is still to be seen.
-                None => {
-                    self.transport.lock().ack_interrupt();
-                    is_acknowledged = true;
-                }
+        let (mut left, mut is_acknowledged) = (BATCH, false);
+        while left > 0 {
+            if let Some(buffer) = ring.pop(Direction::In) {
+                let used = &ring.block.as_mut_slice()[buffer.clone()];
+                used.get(self.header..).into_iter().for_each(&mut take);
+                let _ = ring.lend(Direction::In, buffer.start..buffer.start + BUFFER_SIZE);
+                left -= 1;
+            } else if is_acknowledged {
+                break;
+            } else {
+                // What comes in from here on interrupts again. What has come in before, which is no more than the device had
+                // buffers for, is still to be seen.
+                self.transport.lock().ack_interrupt();
+                (left, is_acknowledged) = (BUFFERS, true);
             }
         }
         if ring.queue.should_notify() {
