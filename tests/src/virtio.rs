@@ -176,10 +176,12 @@ fn messages() -> Result<()> {
     dialogue.ends()?.ends_with(137).map(drop)
 }
 
-/// A shell, with input that comes in pieces and more output than goes at once.
+/// A shell, with input that comes in pieces and more output than goes at once. Each vCPU has a core: on one, Linux' driver
+/// spins for a lock that the other one holds, turn by turn.
 fn console() -> Result<()> {
     let manifest = manifest(Release::Debian12, "hvc0", "console = \"virtio\"\n");
-    let mut dialogue = Dialogue::start_bundle(&Board::default(), &bundle_with(&manifest, &[])?, "")?;
+    let mut dialogue =
+        Dialogue::start_bundle(&Board::of(Machine::Virt, 2), &bundle_with(&manifest, &[])?, "")?;
     dialogue.expects(PROMPT)?.types("tty; ")?.types("seq 1 3000\r")?.expects("\n/dev/hvc0\n1\n2\n")?;
     let numbers: String = (3..=3000).map(|number| format!("{number}\n")).collect();
     dialogue.expects(&numbers)?.types("exit 6\r")?;
