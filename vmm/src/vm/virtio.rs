@@ -125,6 +125,11 @@ fn receive(vm: &Vm, queue: &mut Queue) -> Result<Progress, Violation> {
     Ok(progress)
 }
 
+/// The interrupt of a slot.
+fn intid(number: usize) -> u32 {
+    VIRTIO_INTID + u32::try_from(number).unwrap_or(0)
+}
+
 impl Vm {
     /// A guest's access to a virtio slot.
     pub(super) fn virtio(&self, offset: u64, width: Width, written: Option<u64>) -> Effect {
@@ -136,6 +141,7 @@ impl Vm {
             Request::None => Effect::default(),
             Request::Serve(queue) => self.serve(number, device, queue),
             Request::UpdateLine => Effect::on(self.update_line(number, device)),
+            Request::Acknowledge(reasons) => Effect::on(self.acknowledge(number, device, reasons)),
         }
     }
 
@@ -152,9 +158,15 @@ impl Vm {
     /// Tells the interrupt controller of a device's line. What the device says is read when nobody else can tell it
     /// something newer.
     pub(super) fn update_line(&self, number: usize, device: &VirtioDevice) -> VcpuSet {
-        let intid = VIRTIO_INTID + u32::try_from(number).unwrap_or(0);
         let mut vgic = self.vgic.lock();
-        vgic.set_spi_level(intid, device.slot.interrupt_level())
+        vgic.set_spi_level(intid(number), device.slot.interrupt_level())
+    }
+
+    /// Takes back what the driver has heard. If another core has something new meanwhile, the line falls first and then
+    /// rises, for the interrupt comes with the edge.
+    fn acknowledge(&self, number: usize, device: &VirtioDevice, reasons: u32) -> VcpuSet {
+        let mut vgic = self.vgic.lock();
+        vgic.set_spi_level(intid(number), device.slot.acknowledge(reasons))
     }
 
     /// Moves console input to the device that shows it to the guest, if there is one. Returns the vCPUs that must look at

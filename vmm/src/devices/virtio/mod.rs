@@ -80,6 +80,8 @@ pub enum Request {
     Serve(usize),
     /// To bring the interrupt line up to date.
     UpdateLine,
+    /// To [acknowledge](Slot::acknowledge) these reasons for an interrupt, and to tell what is left of the line.
+    Acknowledge(u32),
 }
 
 /// A device on the bus: its registers and queues.
@@ -112,6 +114,12 @@ impl Slot {
         self.interrupt.load(Ordering::SeqCst) != 0
     }
 
+    /// Takes back reasons for an interrupt. Returns whether others are left just then: what the device has to say after
+    /// that makes the line rise again, however soon it comes.
+    pub fn acknowledge(&self, reasons: u32) -> bool {
+        self.interrupt.fetch_and(!reasons, Ordering::SeqCst) & !reasons != 0
+    }
+
     /// What is at `offset`.
     #[inline]
     pub fn read(&self, offset: u64, width: Width) -> u64 {
@@ -131,10 +139,7 @@ impl Slot {
             (register::QUEUE_NOTIFY, Width::Word) => {
                 usize::try_from(low_word(value)).map_or(Request::None, Request::Serve)
             }
-            (register::INTERRUPT_ACK, Width::Word) => {
-                self.interrupt.fetch_and(!low_word(value), Ordering::SeqCst);
-                Request::UpdateLine
-            }
+            (register::INTERRUPT_ACK, Width::Word) => Request::Acknowledge(low_word(value)),
             _ => self.set_up(memory, offset, width, value),
         }
     }

@@ -314,8 +314,8 @@ impl DiskDriver {
         driver.offer(0);
         assert!(self.serve().has_news && self.slot.interrupt_level());
         assert_eq!(self.load(register::INTERRUPT_STATUS), 1);
-        assert_eq!(self.store(register::INTERRUPT_ACK, 1), Request::UpdateLine);
-        assert!(!self.slot.interrupt_level());
+        assert_eq!(self.store(register::INTERRUPT_ACK, 1), Request::Acknowledge(1));
+        assert!(!self.slot.acknowledge(1) && !self.slot.interrupt_level());
         self.driver.get::<1>(STATUS)[0]
     }
 
