@@ -6,8 +6,10 @@ SCRIPT = r"""
 other=$1 port=$2 size=$3
 cd /tmp
 dd if=/dev/urandom of=sent bs=1M count=$size 2> /dev/null
-nc -l -p 7000 > vm &
-nc -l -p 7001 > host &
+# An input that ends would end the connection, however much was still to come from the other side.
+mkfifo quiet
+nc -l -p 7000 <> quiet > vm &
+nc -l -p 7001 <> quiet > host &
 sleep 1
 echo listening
 # Until the other one listens as well.
@@ -15,7 +17,7 @@ until nc $other 7000 < sent; do sleep 1; done
 until nc 10.0.2.2 $port < sent; do sleep 1; done
 wait
 for file in sent vm host; do
-    echo $file $(sha256sum < $file)
+    echo $file $(wc -c < $file) $(sha256sum < $file)
 done
 """
 sys.exit(subprocess.run(["sh", "-c", SCRIPT, "sh"] + sys.argv[1:]).returncode)

@@ -57,11 +57,10 @@ fn transfer(release: Release, machine: Machine, mib: usize) -> Result<()> {
     let mut sent = vec![];
     for ((name, _), (other, _)) in VMS.into_iter().zip(VMS.into_iter().rev()) {
         sent.push(told(name, "sent")?);
-        ensure!(
-            told(name, "vm")? == told(other, "sent")?,
-            "vm {name} has something else than {other} has sent"
-        );
-        ensure!(told(name, "host")? == digest(&own), "vm {name} has something else than the host has sent");
+        for (file, expected) in [("vm", told(other, "sent")?), ("host", digest(&own))] {
+            let received = told(name, file)?;
+            ensure!(received == expected, "vm {name}: {file} is {received}, but was {expected}");
+        }
     }
     let received = received.join().map_err(|_| anyhow::anyhow!("the host has received nothing"))?;
     let mut received = received.into_iter().collect::<Result<Vec<_>>>()?;
@@ -89,10 +88,10 @@ fn digest_of_next(listener: &TcpListener) -> Result<String> {
     Ok(digest(&bytes))
 }
 
-/// The digest as `sha256sum` shows it.
+/// Length and digest, as the VMs show them.
 fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    hex + " -"
+    format!("{} {hex} -", bytes.len())
 }
 
 fn bundle(release: Release, port: u16, mib: usize) -> Result<Vec<u8>> {
