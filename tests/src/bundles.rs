@@ -108,5 +108,5 @@ fn segment_outside_memory() -> Result<()> {
     let mut image = built("witness.elf")?;
     // The p_paddr of the second program header: they have 56 bytes and follow the ELF header of 64.
     image[64 + 56 + 24..64 + 56 + 32].copy_from_slice(&0x4008_0000_u64.to_le_bytes());
-    refused(&with_image(&image)?, &["vm 'bad'", "0x4008"])
+    refused(&with_image(&image)?, &["vm 'bad'", "too large: it reaches up to 0x40"])
 }

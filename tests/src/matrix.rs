@@ -68,14 +68,23 @@ const NOT_ON_A_PI: &[(&str, &str)] = &[
     ("push::too_large", "the amount of memory cannot be changed"),
 ];
 
-/// How the names of those begin that take long there, and run with `--long` only.
+/// How the names of those begin that run there with `--long` only: they take long, or depend on the board no more than any
+/// other.
 const LONG_ON_A_PI: &[&str] = &[
     "bad_input::script_of_10_mb",
+    "bundle::",
+    "command::",
+    "failure::",
     "fairness::a_lower_one_waits",
     "fairness::broken_off_turns_go_on",
     "fairness::equals_on_4_cores",
     "fairness::one_more_than_cores",
+    "image::",
+    "images::",
+    "mpremote::",
     "push::",
+    "python::",
+    "repl::",
     "storm::",
 ];
 

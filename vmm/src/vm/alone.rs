@@ -1,7 +1,10 @@
 //! Stand-ins for the developer's machine: the fleet of a VM that is alone.
 
 use super::{Refusal, State, Vm, VmId};
-use crate::monitor::{Action, Target};
+use crate::{
+    monitor::{Action, Target},
+    scheduler,
+};
 use alloc::{string::String, sync::Arc};
 use tinyvmm_abi::vms::VmInfo;
 
@@ -63,5 +66,7 @@ pub fn exit_code(_id: VmId, asker: &Vm) -> Result<u8, State> {
 /// Nothing: there is nobody.
 pub fn stir() {}
 
-/// Nothing: there is nobody.
-pub fn delivered(_receiver: &Vm) {}
+/// A message has come for a VM.
+pub fn delivered(receiver: &Vm) {
+    scheduler::wake_all(receiver);
+}

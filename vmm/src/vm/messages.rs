@@ -23,6 +23,9 @@ use tinyvmm_abi::{EAGAIN, EPERM, ESRCH};
 /// Packets that are looked at, in each direction, until others have their turn.
 const PACKETS_AT_A_TIME: usize = 8;
 
+/// Who gets a message, if he is there, and the error number of why he did not get it, if so.
+type Passed = (Option<Arc<Vm>>, Result<(), i64>);
+
 /// What is behind a VM's socket.
 pub struct Link(Mutex<Parts>);
 
@@ -116,9 +119,8 @@ impl Link {
 }
 
 impl Parts {
-    /// Puts the message that has come whole into its receiver's mailbox, if there is one. Returns the receiver, if it is
-    /// there, and why it did not get the message, if so.
-    fn pass_on(&self, vm: &Vm) -> Option<(Option<Arc<Vm>>, Result<(), i64>)> {
+    /// Puts the message that has come whole into its receiver's mailbox, if there is one.
+    fn pass_on(&self, vm: &Vm) -> Option<Passed> {
         let message = self.channel.message()?;
         let receiver = fleet::find(Target::Name(message.receiver)).and_then(fleet::peer);
         let result = receiver.as_ref().map_or(Err(ESRCH), |receiver| {
@@ -165,7 +167,6 @@ impl Parts {
 impl Vm {
     /// Moves messages that have come to the programs that wait for them, if they do so by a socket. Returns the vCPUs that
     /// must look at their interrupts.
-    #[must_use]
     pub fn feed_messages(&self) -> VcpuSet {
         let link = |(number, device): (usize, _)| Some((number, device, VirtioDevice::link(device)?));
         let Some((number, device, link)) = self.board.virtio.iter().enumerate().find_map(link) else {

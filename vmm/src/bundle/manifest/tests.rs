@@ -113,7 +113,7 @@ fn unknown_keys_list_the_known_ones() {
     check(
         &with("memroy = \"1MiB\""),
         "2: vm 'a': memroy: unknown key: the keys here are \
-         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, console, storage, disk, autostart, capabilities, files",
+         name, machine, image, initrd, memory, vcpus, entry, args, emit, priority, affinity, restart, console, storage, disk, network, autostart, capabilities, files",
     );
 }
 

@@ -185,7 +185,8 @@ impl Queue {
     ) -> Result<Progress, Violation> {
         let mut chain = Chain::new();
         for _ in 0..limit {
-            if !self.take(memory, &mut chain)? && !(self.await_more()? && self.take(memory, &mut chain)?) {
+            let is_taken = self.take(memory, &mut chain)?;
+            if !(is_taken || self.await_more()? && self.take(memory, &mut chain)?) {
                 return Ok(Progress { has_news: self.take_news(), has_more: false });
             }
             match each(&chain)? {
